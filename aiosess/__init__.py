@@ -1,0 +1,55 @@
+"""
+Login sessions for aiohttp, kept in PostgreSQL: listed, revoked and rotated, and checked on every request.
+
+::
+
+    app = web.Application()
+    aiosess.setup(app, dsn="postgresql://…", secret=os.environ["AIOSESS_SECRET"])
+
+    async def login(request):
+        user = await check_password(request)
+        await request["sessions"].authenticate(user.id)
+        raise web.HTTPFound("/")
+"""
+
+from aiosess.config import SessionConfig
+from aiosess.errors import (
+    ConfigError,
+    InvalidData,
+    NotAuthenticated,
+    NotInstalled,
+    ResponseStarted,
+    SchemaMismatch,
+    SessionError,
+    SessionNotFound,
+    SessionRevoked,
+    StoreUnavailable,
+)
+from aiosess.manager import SessionManager
+from aiosess.plugin import SESSIONS, STORE, get_sessions, setup, unchecked
+from aiosess.schema import schema_sql
+from aiosess.session import Session
+from aiosess.store import SessionStore
+
+__all__ = (
+    "SESSIONS",
+    "STORE",
+    "ConfigError",
+    "InvalidData",
+    "NotAuthenticated",
+    "NotInstalled",
+    "ResponseStarted",
+    "SchemaMismatch",
+    "Session",
+    "SessionConfig",
+    "SessionError",
+    "SessionManager",
+    "SessionNotFound",
+    "SessionRevoked",
+    "SessionStore",
+    "StoreUnavailable",
+    "get_sessions",
+    "schema_sql",
+    "setup",
+    "unchecked",
+)

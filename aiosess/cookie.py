@@ -1,0 +1,62 @@
+"""
+The cookie's text: a strict parser of our own, and the serialiser.
+
+aiohttp's parser reads only the first Cookie header, lets white space split pairs, unquotes values and keeps the last of
+several: ``Cookie: x=1 __Host-session=evil`` would plant a cookie in spite of the ``__Host-`` prefix. Here a pair ends at
+``;`` and nowhere else, and two different values are one too many (RFC 6265bis, 4.2.1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiosess.config import SessionConfig
+
+HOST_PREFIX = "__Host-"
+
+
+class CookieConflict(Exception):
+    """Several different values came for our cookie: one of them was planted, and no position tells which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """Name and attributes of the session cookie; the deletion repeats them, or browsers would ignore it."""
+
+    name: str
+    attributes: str
+
+    @classmethod
+    def from_config(cls, config: SessionConfig) -> "Cookie":
+        """Return the cookie that the options ask for (ASVS 5.0, 3.3.1 to 3.3.4)."""
+        prefix, secure = ("", "") if config.insecure_cookies else (HOST_PREFIX, "; Secure")
+        return cls(f"{prefix}{config.cookie_name}", f"{secure}; HttpOnly; SameSite={config.cookie_samesite}")
+
+    def read(self, headers: Sequence[str]) -> str | None:
+        """
+        Return our cookie's value from all Cookie headers of a request, or None.
+
+        Raises:
+            CookieConflict: there are two different values.
+
+        """
+        found: str | None = None
+        for header in headers:
+            if self.name not in header:
+                continue
+            for pair in header.split(";"):
+                name, _, value = pair.strip(" \t").partition("=")
+                if name != self.name:
+                    continue
+                if found is not None and found != value:
+                    raise CookieConflict
+                found = value
+        return found
+
+    def write(self, value: str, max_age: int | None) -> str:
+        """Return a Set-Cookie header's value; ``max_age`` in seconds, None for a cookie that ends with the browser."""
+        age = "" if max_age is None else f"; Max-Age={max_age}"
+        return f"{self.name}={value}; Path=/{age}{self.attributes}"
+
+    def clear(self) -> str:
+        """Return the Set-Cookie header's value that deletes the cookie."""
+        return self.write("", 0)

@@ -1,0 +1,226 @@
+"""
+PostgreSQL as the rest of the house sees it: ask, and get an answer or ``StoreUnavailable`` within the deadline.
+
+The deadline spans waiting for a connection, connecting, the query and giving the connection back, which asyncpg's own
+per-query timeout does not. While the server is known to be down, asking fails at once, and a probe finds out when it is
+back.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from time import monotonic
+from typing import Any, TypeVar
+
+import asyncpg
+
+from aiosess.config import SessionConfig
+from aiosess.errors import ConfigError, StoreUnavailable
+
+log = logging.getLogger("aiosess")
+
+T = TypeVar("T")
+Pool = asyncpg.Pool
+Connection = asyncpg.pool.PoolConnectionProxy
+Work = Callable[[Connection], Awaitable[T]]
+
+PROBE_EVERY = 0.25  # seconds between two probes of a server that is down
+PROBE_TIMEOUT = 1.0  # seconds until a probe counts as failed
+
+# The connection is gone or was never made. InterfaceError is no PostgresError: asyncpg raises it for "connection is
+# closed" and for a pool that is closing.
+_LOST = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ClientConfigurationError,
+)
+
+
+class Clock:
+    """The database's clock, known from its answers and carried on by the monotonic one."""
+
+    __slots__ = ("_offset",)
+
+    def __init__(self) -> None:
+        """Start from this machine's clock, until an answer says better."""
+        self._offset = datetime.now(UTC) - timedelta(seconds=monotonic())
+
+    def learn(self, instant: datetime) -> None:
+        """Take over an instant that the database has just told."""
+        self._offset = instant - timedelta(seconds=monotonic())
+
+    def now(self) -> datetime:
+        """Return the database's time; late by at most the time that its last answer travelled."""
+        return self._offset + timedelta(seconds=monotonic())
+
+
+class Database:
+    """A pool, ours or the application's, with one deadline, one retry and a memory of being down."""
+
+    def __init__(self, config: SessionConfig) -> None:
+        """Connect to nothing yet."""
+        self.clock = Clock()
+        self._deadline = config.store_timeout.total_seconds()
+        self._pool_size = config.pool_size
+        self._pool: Pool | None = None
+        self._ours = False
+        self._down = False
+        self._prober: asyncio.Task[None] | None = None
+        self._lost_listeners: list[Callable[[], None]] = []
+
+    def on_lost(self, listener: Callable[[], None]) -> None:
+        """Call the listener whenever a connection ends: what answers next may be another server."""
+        self._lost_listeners.append(listener)
+
+    def use(self, pool: object) -> None:
+        """
+        Use the application's pool, which is never closed here.
+
+        Raises:
+            ConfigError: it is no pool.
+
+        """
+        if not isinstance(pool, Pool):
+            message = "pool: the application holds no asyncpg.Pool under this key when it starts"
+            raise ConfigError(message)
+        self._pool, self._ours = pool, False
+
+    async def connect(self, dsn: str) -> None:
+        """Make a pool of our own; it connects when it is first asked."""
+        self._pool = await asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=self._pool_size,
+            timeout=self._deadline,
+            # The default reset is a round trip after every query; no statement of ours leaves anything behind.
+            reset=_leave_as_it_is,
+        )
+        self._ours = True
+
+    async def close(self) -> None:
+        """End the probe, and the pool if it is ours."""
+        if self._prober is not None:
+            self._prober.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._prober
+        if self._ours and self._pool is not None:
+            try:
+                async with asyncio.timeout(self._deadline):
+                    await self._pool.close()
+            except TimeoutError:
+                self._pool.terminate()
+
+    async def fetch(self, query: str, *arguments: object) -> list[Any]:
+        """Return the records of one statement."""
+        return await self.run(lambda connection: connection.fetch(query, *arguments))
+
+    async def run(self, work: Work[T]) -> T:
+        """
+        Do something with a connection, once more if the connection was lost, all within the deadline.
+
+        Every statement of aiosess may be repeated: it compares-and-sets, or carries the id of what it makes.
+
+        Raises:
+            StoreUnavailable: no answer, an error of the server, or not in time.
+
+        """
+        if self._down:
+            raise StoreUnavailable
+        try:
+            async with asyncio.timeout(self._deadline):
+                try:
+                    return await self._attempt(work)
+                except _LOST:
+                    return await self._attempt(work)
+        except TimeoutError:
+            self._probe()
+            message = "the session store did not answer in time"
+            raise StoreUnavailable(message) from None
+        except _LOST as error:
+            self._fall(error)
+            raise _unavailable(error) from None
+        except asyncpg.PostgresError as error:
+            log.error("aiosess: PostgreSQL refused a statement: %s", _describe(error))  # noqa: TRY400 - its text repeats argument values
+            raise _unavailable(error) from None
+
+    async def _attempt(self, work: Work[T]) -> T:
+        if self._pool is None:
+            raise StoreUnavailable
+        connection = await self._pool.acquire()
+        try:
+            connection.add_termination_listener(self._lost)  # a set: adding it again changes nothing
+            return await work(connection)
+        except (TimeoutError, asyncio.CancelledError, *_LOST):
+            # Mid-query, on a server that may hang or be read-only: a new connection is surer than a mended one.
+            connection.terminate()
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    def _lost(self, _connection: object) -> None:
+        for listener in self._lost_listeners:
+            listener()
+
+    def _fall(self, error: BaseException) -> None:
+        if not self._down:
+            self._down = True
+            log.error("aiosess: PostgreSQL does not answer (%s): sessions are unknown until it does", _describe(error))
+        self._probe()
+
+    def _probe(self) -> None:
+        """Find out whether the server answers, unless somebody is at it; one slow statement is no outage."""
+        if self._prober is None or self._prober.done():
+            self._prober = asyncio.create_task(self._probe_until_up())
+
+    async def _probe_until_up(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PROBE_TIMEOUT):
+                    await self._attempt(_ping)
+            except (TimeoutError, StoreUnavailable, asyncpg.PostgresError, *_LOST) as error:
+                self._fall(error)
+                await asyncio.sleep(PROBE_EVERY)
+            else:
+                break
+        if self._down:
+            self._down = False
+            log.warning("aiosess: PostgreSQL answers again")
+
+
+async def _ping(connection: Connection) -> None:
+    # A server that can only read cannot log anybody out: it counts as down, and its connection is given up.
+    if await connection.fetchval("select pg_is_in_recovery()"):
+        message = "in recovery"
+        raise asyncpg.ReadOnlySQLTransactionError(message)
+
+
+async def _leave_as_it_is(_connection: object) -> None:
+    """Do nothing when a connection goes back to the pool."""
+
+
+def _describe(error: BaseException) -> str:
+    """Name an error without its text, which may repeat what was asked for."""
+    state = getattr(error, "sqlstate", None)
+    return f"{type(error).__name__} {state}" if state else type(error).__name__
+
+
+def _unavailable(error: BaseException) -> StoreUnavailable:
+    return StoreUnavailable(f"the session store does not answer ({_describe(error)})")
+
+
+def read_sql(path: str, schema: str) -> str:
+    """Return an .sql file of this package, its names qualified (a hostile search_path changes nothing)."""
+    text = resources.files("aiosess").joinpath(path).read_text(encoding="utf-8")
+    return text.replace("{schema}", f'"{schema}"')

@@ -1,0 +1,332 @@
+"""``request["sessions"]``: what an application does with the session of one request."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from time import monotonic
+from typing import Any, TypeVar, overload
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from aiosess.errors import InvalidData, NotAuthenticated, SessionNotFound, SessionRevoked
+from aiosess.payload import check_key, check_user_id, encode_data, encode_value
+from aiosess.session import Row, Session
+from aiosess.store import Login
+from aiosess.token import new_token
+from aiosess.visit import Visit
+
+log = logging.getLogger("aiosess")
+
+T = TypeVar("T")
+
+
+class SessionManager:
+    """
+    The session of one request.
+
+    Reads are plain attributes; whatever touches the database is awaited. Every
+    attribute and method raises ``StoreUnavailable`` when PostgreSQL did not
+    answer: who is asking is then unknown, and nobody is taken for anonymous.
+    """
+
+    __slots__ = ("_seen", "_visit")
+
+    def __init__(self, visit: Visit) -> None:
+        """Take the visit of a request."""
+        self._visit = visit
+        self._seen: tuple[Row, Session] | None = None
+
+    def __repr__(self) -> str:
+        """Show whether somebody is signed in, and no id."""
+        return f"<SessionManager {'signed in' if self._visit.row else 'anonymous'}>"
+
+    # Who is there
+
+    @property
+    def current(self) -> Session | None:
+        """The current session's record, or None."""
+        self._visit.look()
+        row = self._visit.row
+        if row is None:
+            return None
+        if self._seen is None or self._seen[0] is not row:
+            self._seen = (row, Session.from_row(row, is_current=True))
+        return self._seen[1]
+
+    @property
+    def user_id(self) -> str | None:
+        """The signed-in user's id as the application gave it, or None."""
+        self._visit.look()
+        row = self._visit.row
+        return None if row is None else row.user_id
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether somebody is signed in."""
+        return self.user_id is not None
+
+    def is_fresh(self, within: timedelta) -> bool:
+        """
+        Say whether the user proved who they are no longer than ``within`` ago (ASVS 5.0, 7.5.1).
+
+        False when nobody is signed in, and for a token that was already
+        replaced when it arrived: it may have been sent before the proof.
+        """
+        self._visit.look()
+        row = self._visit.row
+        if row is None or self._visit.is_late:
+            return False
+        return self._visit.services.store.clock.now() - row.authenticated_at <= within
+
+    # Signing in and out
+
+    async def authenticate(
+        self, user_id: str, *, data: Mapping[str, Any] | None = None, remember: bool = True
+    ) -> None:
+        """
+        Sign a user in: a new session with a new id; the request's earlier session ends (ASVS 5.0, 7.2.4).
+
+        The least recently active sessions beyond ``max_sessions_per_user`` are
+        evicted. The password check is the application's.
+
+        Args:
+            user_id: The application's own id of the user: text, 1 to 512 bytes, kept exactly.
+            data: The session's first data: JSON types, at most ``max_data_bytes``.
+            remember: Keep the cookie when the browser closes.
+
+        Raises:
+            InvalidData: the user id or the data cannot be kept exactly.
+            ResponseStarted: the headers are out.
+            SessionRevoked: the user's sessions were revoked after this request came in.
+            StoreUnavailable: PostgreSQL does not answer; the user is not signed in.
+
+        """
+        visit = self._visit
+        visit.check_not_sealed()
+        services = visit.services
+        config, clock = services.config, services.store.clock
+        token = new_token(uuid7(), 1, clock.now() + config.absolute_timeout)
+        row = await services.store.authenticate(
+            Login(
+                token=token,
+                user_id=check_user_id(user_id),
+                ip=visit.ip(),
+                device=visit.device(),
+                data=encode_data({} if data is None else data, config.max_data_bytes),
+                remember=remember,
+                began=timedelta(seconds=monotonic() - visit.began),
+                earlier_id=None if visit.token is None else visit.token.session_id,
+            )
+        )
+        if row is None:
+            message = "the user's sessions were revoked while this login was under way"
+            raise SessionRevoked(message)
+        visit.end()
+        visit.enter(row, replace(token, expires_at=int(row.ends_at.timestamp())))
+
+    async def authenticate_with(self, user_id: str, data: Mapping[str, Any], *, remember: bool = True) -> None:
+        """
+        Sign a user in with first data; see ``authenticate()``.
+
+        Raises:
+            InvalidData: the user id or the data cannot be kept exactly.
+            ResponseStarted: the headers are out.
+            SessionRevoked: the user's sessions were revoked after this request came in.
+            StoreUnavailable: PostgreSQL does not answer; the user is not signed in.
+
+        """
+        await self.authenticate(user_id, data=data, remember=remember)
+
+    async def logout(self) -> None:
+        """
+        End the current session and clear the cookie; nothing happens when nobody is signed in.
+
+        Raises:
+            ResponseStarted: the headers are out.
+            StoreUnavailable: PostgreSQL does not answer; the session may or may not have ended.
+
+        """
+        self._visit.look()
+        self._visit.check_not_sealed()
+        row = self._visit.row
+        if row is not None:
+            try:
+                await self._visit.services.store.revoke_own(row.id, row.user_id, "logout")
+            except SessionNotFound:
+                log.debug("aiosess: the session had already ended at logout")
+            self._visit.end()
+        self._visit.clear()
+
+    async def logout_all(self) -> None:
+        """
+        End all sessions of the user and clear the cookie; nothing happens when nobody is signed in.
+
+        Raises:
+            ResponseStarted: the headers are out.
+            StoreUnavailable: PostgreSQL does not answer; the sessions may or may not have ended.
+
+        """
+        self._visit.look()
+        self._visit.check_not_sealed()
+        row = self._visit.row
+        if row is not None:
+            await self._visit.services.store.revoke_others(row.user_id, None, "logout_all")
+            self._visit.end()
+        self._visit.clear()
+
+    async def logout_other(self) -> int:
+        """
+        End all of the user's sessions but this one, and return how many there were (ASVS 5.0, 7.4.3).
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            StoreUnavailable: PostgreSQL does not answer; the sessions may or may not have ended.
+
+        """
+        row = self._row()
+        return await self._visit.services.store.revoke_others(row.user_id, row.id, "logout_other")
+
+    async def revoke(self, session_id: UUID | str) -> None:
+        """
+        End one session of the same user; ending the current one also clears the cookie.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            SessionNotFound: it is not one of this user's live sessions, or no UUID.
+            StoreUnavailable: PostgreSQL does not answer; the session may or may not have ended.
+
+        """
+        row = self._row()
+        await self._visit.services.store.revoke_own(session_id, row.user_id, "revoke")
+        if str(session_id) == str(row.id):
+            self._visit.end()
+            self._visit.clear()
+
+    async def rotate(self) -> None:
+        """
+        Give the current session a new token and end the old one at once.
+
+        The session keeps its id and data. Requests still in flight with the old
+        token become anonymous; they raise no theft alarm (ASVS 5.0, 7.2.4).
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            ResponseStarted: the headers are out.
+            SessionRevoked: the session ended, or was rotated by another request, while this one ran.
+            StoreUnavailable: PostgreSQL does not answer.
+
+        """
+        await self._rotate(reauthenticated=False)
+
+    async def reauthenticated(self) -> None:
+        """
+        Note that the user has just proved again who they are, and rotate.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            ResponseStarted: the headers are out.
+            SessionRevoked: the session ended, or was rotated by another request, while this one ran.
+            StoreUnavailable: PostgreSQL does not answer.
+
+        """
+        await self._rotate(reauthenticated=True)
+
+    async def list_my_sessions(self) -> list[Session]:
+        """
+        Return the user's live sessions, most recently active first; the current one knows that it is.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            StoreUnavailable: PostgreSQL does not answer.
+
+        """
+        row = self._row()
+        sessions = await self._visit.services.store.list_for_user(row.user_id)
+        return [replace(session, is_current=session.id == row.id) for session in sessions]
+
+    # The session's data
+
+    @overload
+    def get(self, key: str, type: None = None) -> Any: ...  # noqa: A002, ANN401 - the contract's name; any JSON value
+
+    @overload
+    def get(self, key: str, type: type[T]) -> T | None: ...  # noqa: A002 - the contract's name
+
+    def get(self, key: str, type: type[Any] | None = None) -> Any:  # noqa: A002 - the contract's name
+        """
+        Return a value of the session's data.
+
+        None when nobody is signed in, when the key is absent, or when the value
+        is not of ``type``, which is also logged. The value is the request's own:
+        changing it in place changes nothing in the session.
+        """
+        session = self.current
+        value = None if session is None else session.data.get(key)
+        if type is None or value is None or _is_of(value, type):
+            return value
+        log.warning("aiosess: session data %r is %s, not %s", key, value.__class__.__name__, type.__name__)
+        return None
+
+    async def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """
+        Set one key of the session's data, persisted at once; requests that set different keys both win.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            InvalidData: the key or value cannot be kept exactly, or the data would be too large.
+            SessionRevoked: the session ended while this request ran.
+            StoreUnavailable: PostgreSQL does not answer; the value may or may not be set.
+
+        """
+        row, store = self._row(), self._visit.services.store
+        text = encode_value(value, self._visit.services.config.max_data_bytes)
+        patched = await store.patch(row.id, check_key(key), text)
+        if patched is None and await store.load(row.id) is not None:
+            message = f"the data would be larger than max_data_bytes ({self._visit.services.config.max_data_bytes})"
+            raise InvalidData(message)
+        self._update(patched)
+
+    async def remove_key(self, key: str) -> None:
+        """
+        Remove one key of the session's data, persisted at once; an absent key is no error.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            InvalidData: no value can have this key.
+            SessionRevoked: the session ended while this request ran.
+            StoreUnavailable: PostgreSQL does not answer; the key may or may not be there.
+
+        """
+        row = self._row()
+        self._update(await self._visit.services.store.remove_key(row.id, check_key(key)))
+
+    def _row(self) -> Row:
+        self._visit.look()
+        if self._visit.row is None:
+            raise NotAuthenticated
+        return self._visit.row
+
+    def _update(self, row: Row | None) -> None:
+        if row is None:
+            self._visit.end()
+            raise SessionRevoked
+        self._visit.update(row)
+
+    async def _rotate(self, *, reauthenticated: bool) -> None:
+        visit, row = self._visit, self._row()
+        visit.check_not_sealed()
+        assert visit.token is not None, "a visit with a row has its token"  # noqa: S101 - for the type checker
+        fresh = new_token(row.id, row.version + 1, row.ends_at)
+        rotated = await visit.services.store.rotate(visit.token, fresh, reauthenticated=reauthenticated)
+        if rotated is None:
+            visit.lose()
+            raise SessionRevoked
+        visit.enter(rotated, replace(fresh, version=rotated.version))
+
+
+def _is_of(value: object, kind: type[Any]) -> bool:
+    if isinstance(value, bool) and kind is not bool:
+        return kind is object  # True is no number here, though Python says so
+    return isinstance(value, kind)

@@ -1,0 +1,108 @@
+"""
+What a presented token means for its session: a pure function of row, token and time.
+
+A successor is minted by signing alone, and the database learns of it when a client first presents it; so a lost response
+loses nothing. Every successor is unique, so two holders of one token end up on different branches, and that shows. The
+first line of the table that fits decides; the table, its reasons and its simulation are in DESIGN.md, 5.
+
+RFC 9700, 4.14.2 asks for detection of refresh-token replay; its plain rule ("an old token again is theft") logs honest
+users out whenever a response is lost, which is what overlap, late window, rollback and sibling are for.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from hmac import compare_digest
+
+from aiosess.config import SessionConfig
+from aiosess.session import Row
+from aiosess.token import Token
+
+# The row keeps this many retired tokens. Within late_window, which is shorter than rotate_every, honest use retires
+# one or two; each further one needs another crash or a second holder.
+MAX_RETIRED = 8
+
+
+class Meaning(Enum):
+    """What a presented token is to its session."""
+
+    INVALID = "invalid"
+    CURRENT = "current"
+    PROMOTE = "promote"
+    LATE = "late"
+    ROLLBACK = "rollback"
+    SIBLING = "sibling"
+    AHEAD = "ahead"
+    REUSE = "reuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    What a token means, and what follows.
+
+    Attributes:
+        meaning: The line of the table.
+        settles: The current token was presented again: note ``settled_at``.
+        mints: A successor of the presented token is due, if the lease is free.
+
+    """
+
+    meaning: Meaning
+    settles: bool = False
+    mints: bool = False
+
+
+INVALID = Verdict(Meaning.INVALID)
+CURRENT = Verdict(Meaning.CURRENT)
+SETTLES = Verdict(Meaning.CURRENT, settles=True)
+DUE = Verdict(Meaning.CURRENT, mints=True)
+PROMOTE = Verdict(Meaning.PROMOTE)
+LATE = Verdict(Meaning.LATE)
+ROLLBACK = Verdict(Meaning.ROLLBACK, mints=True)
+SIBLING = Verdict(Meaning.SIBLING)
+AHEAD = Verdict(Meaning.AHEAD)
+REUSE = Verdict(Meaning.REUSE)
+
+# Those that make the presented token the current one.
+ADOPTED = frozenset({Meaning.PROMOTE, Meaning.SIBLING, Meaning.AHEAD})
+
+
+def judge(row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdict:
+    """
+    Say what a presented token means for its live session.
+
+    ``now`` is the database's clock. The secret is compared in constant time.
+    Nothing is written here; what is to be written compares-and-sets the row
+    that was judged.
+    """
+    if not compare_digest(token.secret_hash, row.secret_hash):
+        return INVALID
+    if token.id == row.token_id:
+        return _current(row, now, config)
+    if token.version == row.version + 1 and token.parent_id == row.token_id:
+        return PROMOTE
+    retired_at = _retired_at(row, token)
+    if retired_at is not None and now.timestamp() - retired_at <= config.late_window.total_seconds():
+        return LATE
+    if row.settled_at is None:
+        if token.id == row.parent_id:
+            return ROLLBACK
+        if retired_at is None and token.version == row.version and token.parent_id == row.parent_id:
+            return SIBLING
+    return AHEAD if token.version > row.version else REUSE
+
+
+def _current(row: Row, now: datetime, config: SessionConfig) -> Verdict:
+    if row.settled_at is None:
+        return SETTLES if now - row.promoted_at >= config.rotation_overlap else CURRENT
+    if now - row.settled_at < config.rotation_overlap or now - row.promoted_at < config.rotate_every:
+        return CURRENT
+    return DUE
+
+
+def _retired_at(row: Row, token: Token) -> float | None:
+    for retired in row.retired:
+        if retired.token_id == token.id:
+            return retired.at
+    return None

@@ -1,0 +1,18 @@
+-- Make a presented token the current one, and retire the one that was; the last few retired ones are kept.
+update {schema}.aiosess_sessions s
+set
+    version = $2,
+    token_id = $3,
+    parent_id = $4,
+    promoted_at = now(),
+    settled_at = null,
+    mint_until = null,
+    retired = (
+        select coalesce(jsonb_agg(r.entry order by r.place), '[]'::jsonb)
+        from jsonb_array_elements(
+            s.retired || jsonb_build_array(jsonb_build_array(s.token_id, extract(epoch from now())))
+        ) with ordinality r (entry, place)
+        where r.place > jsonb_array_length(s.retired) + 1 - $5::int
+    )
+where s.id = $1 and s.expires_at > now() and s.token_id = $6 and s.settled_at is not distinct from $7
+returning {columns}, now()

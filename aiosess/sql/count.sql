@@ -1,0 +1,2 @@
+-- How many sessions are live.
+select count(*) from {schema}.aiosess_sessions s where s.expires_at > now()

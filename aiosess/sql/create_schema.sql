@@ -1,0 +1,2 @@
+-- The PostgreSQL schema that the tables are to live in.
+create schema if not exists {schema};

@@ -1,0 +1,4 @@
+-- End a session that two parties use, if it still is as it was judged.
+delete from {schema}.aiosess_sessions s
+where s.id = $1 and s.expires_at > now() and s.token_id = $2 and s.settled_at is not distinct from $3
+returning {columns}, now()

@@ -1,0 +1,2 @@
+-- One live session.
+select {columns}, now() from {schema}.aiosess_sessions s where s.id = $1 and s.expires_at > now()

@@ -1,0 +1,9 @@
+-- Forget some users who have not signed in for a day: no login takes that long.
+delete from {schema}.aiosess_logins l
+where l.ctid = any(array(
+    select o.ctid from {schema}.aiosess_logins o
+    where greatest(o.seen_at, o.revoked_at) < now() - interval '1 day'
+    limit $1
+    for update skip locked
+))
+returning 1

@@ -1,0 +1,16 @@
+-- Last activity and settled marks of many sessions. Rows that somebody is changing are left out: losing a mark is
+-- harmless, waiting for one another is not.
+with free as (
+    select s.id from {schema}.aiosess_sessions s
+    where s.id = any($1::uuid[]) and s.expires_at > now()
+    order by s.id
+    for no key update skip locked
+)
+update {schema}.aiosess_sessions s
+set
+    last_active_at = greatest(s.last_active_at, t.active_at),
+    expires_at = least(greatest(s.expires_at, t.active_at + s.idle_timeout), s.ends_at),
+    settled_at = case when s.settled_at is null and s.token_id = t.settled_id then t.active_at else s.settled_at end
+from unnest($1::uuid[], $2::timestamptz[], $3::text[]) t (id, active_at, settled_id)
+join free using (id)
+where s.id = t.id

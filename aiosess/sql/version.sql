@@ -1,0 +1,2 @@
+-- The version of the schema.
+select version from {schema}.aiosess_schema

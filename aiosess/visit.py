@@ -1,0 +1,307 @@
+"""
+One request's way through the house: who came in, and which cookie goes out.
+
+A visit is opened before the handler and sealed when the headers are about to go out. In between the manager reads and
+changes it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from time import monotonic, time
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from aiosess import events
+from aiosess.address import client_ip
+from aiosess.checker import Checker
+from aiosess.client import Device, describe, same_device
+from aiosess.config import SessionConfig
+from aiosess.cookie import Cookie, CookieConflict
+from aiosess.errors import ResponseStarted, SessionNotFound, StoreUnavailable
+from aiosess.rotation import ADOPTED, Meaning, Verdict, judge
+from aiosess.session import Row
+from aiosess.store import Emit, RequestStore
+from aiosess.token import InvalidToken, Keyring, Token, TokenReader
+from aiosess.upkeep import Upkeep
+
+MAX_JUDGEMENTS: Final = 3  # a compare-and-set that misses judges again; more often than this, something is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What ``setup()`` put together for one application."""
+
+    config: SessionConfig
+    cookie: Cookie
+    keyring: Keyring
+    reader: TokenReader
+    store: RequestStore
+    checker: Checker
+    upkeep: Upkeep
+    emit: Emit
+
+
+class Visit:
+    """
+    The state of one request.
+
+    Attributes:
+        token: The token that was accepted, or made by this request; None: anonymous.
+        row: The session's row that goes with it.
+        began: When the request came in, by the monotonic clock.
+
+    """
+
+    __slots__ = (
+        "_ended",
+        "_has_cookie",
+        "_late",
+        "_looked",
+        "_mints",
+        "_outgoing",
+        "_sealed",
+        "_unknown",
+        "began",
+        "request",
+        "row",
+        "services",
+        "token",
+    )
+
+    def __init__(self, services: Services, request: web.BaseRequest) -> None:
+        """Nobody has come in yet."""
+        self.services = services
+        self.request = request
+        self.began = monotonic()
+        self.token: Token | None = None
+        self.row: Row | None = None
+        self._unknown: str | None = None
+        self._outgoing: str | None = None
+        self._ended: Token | None = None
+        self._mints = self._late = self._looked = self._sealed = self._has_cookie = False
+
+    # Coming in
+
+    async def open(self) -> None:
+        """Find out who is asking; never raises for anything that was sent."""
+        services = self.services
+        try:
+            text = services.cookie.read(self.request.headers.getall(hdrs.COOKIE, ()))
+            if text is None:
+                return
+            self._has_cookie = True
+            token = services.reader.read(text)
+        except CookieConflict:
+            self._has_cookie = True
+            services.emit(events.CookieConflicted(at=services.store.clock.now(), presenter=self.origin()))
+            return
+        except InvalidToken:
+            return
+        try:
+            await self._admit(token)
+        except StoreUnavailable as error:
+            self._unknown = str(error)
+
+    async def _admit(self, token: Token) -> None:
+        services = self.services
+        for _ in range(MAX_JUDGEMENTS):
+            row = await services.checker.check(token)
+            if row is None:
+                self._ended = token
+                return
+            now = services.store.clock.now()
+            if await self._follow(row, token, judge(row, token, now, services.config), now):
+                return
+            services.checker.forget(row.id)
+        message = "the session kept changing under this request"
+        raise StoreUnavailable(message)
+
+    async def _follow(self, row: Row, token: Token, verdict: Verdict, now: datetime) -> bool:
+        """Do what the verdict asks for; False: the row is no longer what was judged."""
+        services, meaning = self.services, verdict.meaning
+        if meaning is Meaning.INVALID:
+            return True
+        if meaning is Meaning.REUSE:
+            if not await services.store.end_reused(row, self.origin()):
+                return False
+            services.checker.bury(row.id)
+            self._ended = token
+            return True
+        if meaning in ADOPTED:
+            adopted = await services.store.adopt(row, token, meaning)
+            if adopted is None:
+                return False
+            services.checker.hold(adopted)
+            row = adopted
+        if not await self._is_same_browser(row):
+            self._ended = token
+            return True
+        self.token, self.row = token, row
+        self._mints, self._late = verdict.mints, meaning is Meaning.LATE
+        self._note(row, token, verdict, now)
+        return True
+
+    def _note(self, row: Row, token: Token, verdict: Verdict, now: datetime) -> None:
+        if verdict.settles:
+            self.services.upkeep.settle(row.id, now, token.id)
+        elif now - row.last_active_at >= self.services.config.touch_interval:
+            self.services.upkeep.touch(row.id, now)
+
+    async def _is_same_browser(self, row: Row) -> bool:
+        """Compare the kind of browser with the session's; False: it differs, and the session was ended for it."""
+        config = self.services.config
+        user_agent = self.request.headers.get(hdrs.USER_AGENT)
+        # The same text needs no parsing, so honest requests pay for one comparison.
+        if config.fingerprint == "off" or user_agent == row.user_agent or same_device(user_agent, row.user_agent):
+            return True
+        device = self.device()
+        if device.fingerprint == row.fingerprint:
+            return True  # noted when it changed
+        changed = await self.services.store.refingerprint(row, device.fingerprint, self.origin())
+        if changed is not None:
+            self.services.checker.hold(changed)
+        if config.fingerprint == "report":
+            return True
+        try:
+            await self.services.store.revoke_own(row.id, row.user_id, "fingerprint")
+        except SessionNotFound:
+            pass  # a parallel request has ended it
+        self.services.checker.bury(row.id)
+        return False
+
+    # Between
+
+    def look(self) -> None:
+        """
+        Note that the response depends on who is asking.
+
+        Raises:
+            StoreUnavailable: that is unknown.
+
+        """
+        self._looked = True
+        if self._unknown is not None:
+            raise StoreUnavailable(self._unknown)
+
+    @property
+    def looked(self) -> bool:
+        """Whether the response depends on who is asking."""
+        return self._looked
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the token was already retired, so that nothing may rely on a recent authentication."""
+        return self._late
+
+    def check_not_sealed(self) -> None:
+        """Refuse to change the session's cookie once the headers are out."""
+        if self._sealed:
+            raise ResponseStarted
+
+    def enter(self, row: Row, token: Token) -> None:
+        """Sign in with a token that this request made, and send it."""
+        services = self.services
+        services.checker.hold(row)
+        self.token, self.row, self._unknown, self._ended = token, row, None, None
+        self._mints = self._late = False
+        self._looked = True
+        self._outgoing = self._cookie_with(token)
+
+    def update(self, row: Row) -> None:
+        """Go on with the row that a write has returned."""
+        self.services.checker.hold(row)
+        self.row = row
+
+    def end(self) -> None:
+        """Go on as anonymous: the session has ended."""
+        if self.token is not None:
+            self.services.checker.bury(self.token.session_id)
+            self._ended = self.token
+        self.lose()
+
+    def lose(self) -> None:
+        """Go on as anonymous: the session may live, but the token that came is dead."""
+        self.token = self.row = None
+        self._mints = False
+
+    def clear(self) -> None:
+        """Send the deletion of the cookie, if one came or was about to be sent."""
+        if self._has_cookie or self._outgoing is not None:
+            self._outgoing = self.services.cookie.clear()
+
+    def device(self) -> Device:
+        """Return what the User-Agent says."""
+        return describe(self.request.headers.get(hdrs.USER_AGENT))
+
+    def ip(self) -> str | None:
+        """Return the client's address, through trusted proxies only."""
+        forwarded = self.request.headers.getall("X-Forwarded-For", ())
+        return client_ip(self.request.remote, forwarded, self.services.config.trusted_networks)
+
+    def origin(self) -> events.Origin:
+        """Return where this request comes from."""
+        device = self.device()
+        return events.Origin(
+            ip=self.ip(), user_agent=device.user_agent, device_name=device.name, device_type=device.type
+        )
+
+    # Going out
+
+    async def seal(self, response: web.StreamResponse) -> str | None:
+        """
+        Return the Set-Cookie value that goes out with the response, if any; no change of the cookie is possible after.
+
+        A token that was presented is never sent again, and a cookie is never
+        deleted in passing: a background request that was in flight during a
+        login must not touch the new cookie.
+        """
+        self._sealed = True
+        if self._outgoing is not None:
+            return self._outgoing
+        if self._mints and _may_mint(self.request, response):
+            return await self._mint()
+        if self._ended is not None and _is_navigation(self.request) and self._ended_long_ago(self._ended):
+            return self.services.cookie.clear()
+        return None
+
+    async def _mint(self) -> str | None:
+        """Sign a successor, if the lease is free; the database learns of it when a client first presents it."""
+        services, row, token = self.services, self.row, self.token
+        if row is None or token is None:
+            return None
+        if row.mint_until is not None and row.mint_until > services.store.clock.now():
+            return None
+        try:
+            leased = await services.store.lease(row)
+        except StoreUnavailable:
+            return None  # the next response mints
+        if leased is None:
+            return None
+        self.update(leased)
+        return self._cookie_with(token.successor())
+
+    def _cookie_with(self, token: Token) -> str:
+        services = self.services
+        text = services.keyring.sign(token, services.config.audience)
+        remember = self.row is not None and self.row.remember
+        return services.cookie.write(text, max(0, token.expires_at - int(time())) if remember else None)
+
+    def _ended_long_ago(self, token: Token) -> bool:
+        # A login elsewhere ends the old session, and its cookie may overtake this response: only when the end is older
+        # than any response in flight can the browser have nothing newer than the dead cookie it sent.
+        ended_for = self.services.checker.ended_for(token.session_id)
+        return ended_for >= self.services.config.late_window.total_seconds()
+
+
+def _may_mint(request: web.BaseRequest, response: web.StreamResponse) -> bool:
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Sec-Purpose" in request.headers:
+        return False
+    cache_control = response.headers.get(hdrs.CACHE_CONTROL, "").lower()
+    return "public" not in cache_control and "immutable" not in cache_control
+
+
+def _is_navigation(request: web.BaseRequest) -> bool:
+    headers = request.headers
+    return headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"

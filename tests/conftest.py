@@ -1,0 +1,94 @@
+"""One PostgreSQL server per run, one clean database per test, and the rule about programs that are not installed."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from aiosess.config import SessionConfig
+from aiosess.database import Database
+from aiosess.embedded import EmbeddedPostgres
+from aiosess.schema import prepare
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out a test whose program is absent, and say so; where CI has installed it, that is a failure."""
+    for marker in item.iter_markers("needs"):
+        for program in marker.args:
+            if shutil.which(program) is None:
+                message = f"needs {program}, which is not installed"
+                if os.environ.get("AIOSESS_REQUIRE_PROGRAMS"):
+                    pytest.fail(message)
+                pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def server_dsn() -> Iterator[str]:
+    """Return the DSN of a server that the tests may make databases on: DATABASE_URL's, or an embedded one."""
+    if given := os.environ.get("DATABASE_URL"):
+        yield given
+        return
+    # A short path: a Unix socket's may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="aiosess") as folder:
+        settings = {"fsync": "off", "max_connections": "300"}
+        with EmbeddedPostgres(Path(folder) / "pg", settings=settings) as server:
+            yield server.dsn
+
+
+async def make_database(server_dsn: str) -> str:
+    """Make an empty database and return its DSN."""
+    name = f"aiosess_test_{uuid4().hex[:12]}"
+    connection = await asyncpg.connect(server_dsn)
+    await connection.execute(f'create database "{name}"')
+    await connection.close()
+    return urlunsplit(urlsplit(server_dsn)._replace(path=f"/{name}"))
+
+
+async def drop_database(server_dsn: str, dsn: str) -> None:
+    """Drop what make_database() made, whoever is still connected."""
+    connection = await asyncpg.connect(server_dsn)
+    await connection.execute(f'drop database "{urlsplit(dsn).path[1:]}" with (force)')
+    await connection.close()
+
+
+@pytest.fixture
+async def empty_dsn(server_dsn: str) -> AsyncIterator[str]:
+    """Return the DSN of a database of this test's own, without tables."""
+    dsn = await make_database(server_dsn)
+    yield dsn
+    await drop_database(server_dsn, dsn)
+
+
+@pytest.fixture(scope="session")
+async def migrated_dsn(server_dsn: str) -> AsyncIterator[str]:
+    """Return the DSN of the run's database, with tables."""
+    dsn = await make_database(server_dsn)
+    database = Database(SessionConfig())
+    await database.connect(dsn)
+    await prepare(database, "public", migrate=True)
+    await database.close()
+    yield dsn
+    await drop_database(server_dsn, dsn)
+
+
+@pytest.fixture
+async def dsn(migrated_dsn: str) -> str:
+    """Return the DSN of the run's database, with empty tables."""
+    connection = await asyncpg.connect(migrated_dsn)
+    await connection.execute("delete from aiosess_sessions; delete from aiosess_logins")
+    await connection.close()
+    return migrated_dsn
+
+
+@pytest.fixture
+async def pg(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """Return a connection to look at the rows and to move them in time."""
+    connection = await asyncpg.connect(dsn)
+    yield connection
+    await connection.close()
