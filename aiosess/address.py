@@ -1,8 +1,8 @@
 """
 The client's address: the nearest hop that is no trusted proxy.
 
-Everything but `parse_networks`, which reads the operator's configuration, works on text that strangers wrote, and raises
-for nothing that a request can contain.
+Everything but `parse_networks`, which reads the operator's configuration, works on text that strangers wrote, and
+raises for nothing that a request can contain.
 """
 
 import re

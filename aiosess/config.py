@@ -20,6 +20,9 @@ SameSite = Literal["Lax", "Strict"]
 # RFC 6265bis 5.6.2: user agents cap a cookie's age at 400 days, so a longer session would outlive its cookie.
 LONGEST_SESSION = timedelta(days=400)
 
+# A query argument beyond PostgreSQL's int would fail in the driver, request by request.
+_LARGEST_COUNT = 2**31 - 1
+
 # RFC 6265bis 4.1.1: a cookie's name is an RFC 9110 token. PostgreSQL cuts identifiers at 63 bytes.
 _COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -103,7 +106,9 @@ class SessionConfig:
         self._check_counts()
         self._check_names()
         self._check_switches()
-        object.__setattr__(self, "trusted_networks", _networks(self.trusted_proxies))
+        proxies = _tuple(self.trusted_proxies)
+        object.__setattr__(self, "trusted_proxies", proxies)
+        object.__setattr__(self, "trusted_networks", _networks(proxies))
 
     def _check_spans(self) -> None:
         zero = timedelta(0)
@@ -130,6 +135,8 @@ class SessionConfig:
                 _refuse(option, f"must be an int, not {type(value).__name__}")
             if value < 1:
                 _refuse(option, "must be at least 1")
+            if value > _LARGEST_COUNT:
+                _refuse(option, f"must be at most {_LARGEST_COUNT}")
 
     def _check_names(self) -> None:
         for option, pattern in (("cookie_name", _COOKIE_NAME), ("schema", _IDENTIFIER), ("audience", _AUDIENCE)):
@@ -140,6 +147,8 @@ class SessionConfig:
                 _refuse(option, f"must match {pattern.pattern}")
         if self.cookie_name.lower().startswith(("__host-", "__secure-")):
             _refuse("cookie_name", "the __Host- prefix is added by aiosess")
+        if self.schema.startswith("pg_"):
+            _refuse("schema", "names that begin with pg_ are PostgreSQL's own")
 
     def _check_switches(self) -> None:
         for option, choices in (("fingerprint", get_args(Fingerprint)), ("cookie_samesite", get_args(SameSite))):
@@ -200,9 +209,14 @@ _ORDER = (
 )
 
 
-def _networks(values: object) -> tuple[Proxy, ...]:
+def _tuple(values: object) -> tuple[Any, ...]:
+    """Keep what was given as a tuple: with_options() would find a generator empty, and a list could still change."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         _refuse("trusted_proxies", "must be a tuple of CIDRs")
+    return tuple(values)
+
+
+def _networks(values: tuple[Any, ...]) -> tuple[Proxy, ...]:
     try:
         return parse_networks(values)
     except ValueError as error:

@@ -1,9 +1,9 @@
 """
 The cookie's text: a strict parser of our own, and the serialiser.
 
-aiohttp's parser reads only the first Cookie header, lets white space split pairs, unquotes values and keeps the last of
-several: ``Cookie: x=1 __Host-session=evil`` would plant a cookie in spite of the ``__Host-`` prefix. Here a pair ends at
-``;`` and nowhere else, and two different values are one too many (RFC 6265bis, 4.2.1).
+aiohttp's parser reads only the first Cookie header, lets white space split pairs, unquotes values and keeps the last
+of several: ``Cookie: x=1 __Host-session=evil`` would plant a cookie in spite of the ``__Host-`` prefix. Here a pair
+ends at ``;`` and nowhere else, and two different values are one too many (RFC 6265bis, 4.2.1).
 """
 
 from collections.abc import Sequence

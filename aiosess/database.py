@@ -27,6 +27,7 @@ Pool = asyncpg.Pool
 Connection = asyncpg.pool.PoolConnectionProxy
 Work = Callable[[Connection], Awaitable[T]]
 
+CLOCK_TICK = 0.005  # seconds
 PROBE_EVERY = 0.25  # seconds between two probes of a server that is down
 PROBE_TIMEOUT = 1.0  # seconds until a probe counts as failed
 
@@ -51,19 +52,23 @@ _LOST = (
 class Clock:
     """The database's clock, known from its answers and carried on by the monotonic one."""
 
-    __slots__ = ("_offset",)
+    __slots__ = ("_known", "_known_at", "_tick", "_tick_at")
 
     def __init__(self) -> None:
         """Start from this machine's clock, until an answer says better."""
-        self._offset = datetime.now(UTC) - timedelta(seconds=monotonic())
+        self.learn(datetime.now(UTC))
 
     def learn(self, instant: datetime) -> None:
         """Take over an instant that the database has just told."""
-        self._offset = instant - timedelta(seconds=monotonic())
+        self._known = self._tick = instant
+        self._known_at = self._tick_at = monotonic()
 
     def now(self) -> datetime:
-        """Return the database's time; late by at most the time that its last answer travelled."""
-        return self._offset + timedelta(seconds=monotonic())
+        """Return the database's time; late by the time that its last answer travelled, and at most 5 ms more."""
+        at = monotonic()
+        if at - self._tick_at > CLOCK_TICK:  # making a datetime takes longer than the rest of judging a token
+            self._tick, self._tick_at = self._known + timedelta(seconds=at - self._known_at), at
+        return self._tick
 
 
 class Database:
@@ -126,9 +131,9 @@ class Database:
         """Return the records of one statement."""
         return await self.run(lambda connection: connection.fetch(query, *arguments))
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Work[T], within: float | None = None) -> T:
         """
-        Do something with a connection, once more if the connection was lost, all within the deadline.
+        Do something with a connection, once more if the connection was lost, all within the deadline (seconds).
 
         Every statement of aiosess may be repeated: it compares-and-sets, or carries the id of what it makes.
 
@@ -139,7 +144,7 @@ class Database:
         if self._down:
             raise StoreUnavailable
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(self._deadline if within is None else within):
                 try:
                     return await self._attempt(work)
                 except _LOST:
@@ -167,7 +172,9 @@ class Database:
             connection.terminate()
             raise
         finally:
-            await self._pool.release(connection)
+            # What was answered was answered: a connection that is lost on its way back is the pool's affair.
+            with suppress(*_LOST):
+                await self._pool.release(connection)
 
     def _lost(self, _connection: object) -> None:
         for listener in self._lost_listeners:

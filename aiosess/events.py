@@ -46,9 +46,7 @@ class SessionEvent(Event):
     @classmethod
     def of(cls, row: Row, at: datetime, **details: object) -> Self:
         """Return the event for a session, from its row as the database last had it."""
-        origin = Origin(
-            ip=row.ip, user_agent=row.user_agent, device_name=row.device_name, device_type=row.device_type
-        )
+        origin = Origin(ip=row.ip, user_agent=row.user_agent, device_name=row.device_name, device_type=row.device_type)
         return cls(
             at=at,
             session_id=row.id,
@@ -128,4 +126,3 @@ class CookieConflicted(Event):
     """A request carried two different values of our cookie, so one was planted; it was taken as anonymous."""
 
     presenter: Origin
-

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from time import monotonic
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
@@ -82,9 +81,7 @@ class SessionManager:
 
     # Signing in and out
 
-    async def authenticate(
-        self, user_id: str, *, data: Mapping[str, Any] | None = None, remember: bool = True
-    ) -> None:
+    async def authenticate(self, user_id: str, *, data: Mapping[str, Any] | None = None, remember: bool = True) -> None:
         """
         Sign a user in: a new session with a new id; the request's earlier session ends (ASVS 5.0, 7.2.4).
 
@@ -116,7 +113,7 @@ class SessionManager:
                 device=visit.device(),
                 data=encode_data({} if data is None else data, config.max_data_bytes),
                 remember=remember,
-                began=timedelta(seconds=monotonic() - visit.began),
+                began=visit.began,
                 earlier_id=None if visit.token is None else visit.token.session_id,
             )
         )
@@ -199,8 +196,8 @@ class SessionManager:
 
         """
         row = self._row()
-        await self._visit.services.store.revoke_own(session_id, row.user_id, "revoke")
-        if str(session_id) == str(row.id):
+        ended = await self._visit.services.store.revoke_own(session_id, row.user_id, "revoke")
+        if ended == row.id:
             self._visit.end()
             self._visit.clear()
 
@@ -249,10 +246,10 @@ class SessionManager:
     # The session's data
 
     @overload
-    def get(self, key: str, type: None = None) -> Any: ...  # noqa: A002, ANN401 - the contract's name; any JSON value
+    def get(self, key: str, type: None = None) -> Any: ...  # noqa: ANN401 - the contract's name; any JSON value
 
     @overload
-    def get(self, key: str, type: type[T]) -> T | None: ...  # noqa: A002 - the contract's name
+    def get(self, key: str, type: type[T]) -> T | None: ...
 
     def get(self, key: str, type: type[Any] | None = None) -> Any:  # noqa: A002 - the contract's name
         """

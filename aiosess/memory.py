@@ -13,14 +13,14 @@ class Memory(Generic[K, V]):
 
     A hit in the young generation is one dict look-up and moves nothing, which
     is what an LRU cannot offer. When the young one is full it becomes the old
-    one, and what the old one still held is forgotten. An entry that was used
-    within the last ``size / 2`` insertions is always there.
+    one, and what the old one still held is forgotten. The ``size / 2``
+    entries that were used last are always there.
     """
 
     __slots__ = ("_half", "_old", "_young")
 
     def __init__(self, size: int) -> None:
-        """Start empty."""
+        """Start empty; a size of one counts as two, one for each generation."""
         self._half = max(1, size // 2)
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}

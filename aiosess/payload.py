@@ -6,6 +6,8 @@ of that is refused here, before SQL, so that ``get()`` returns what ``set()`` wa
 """
 
 import json
+import re
+from decimal import Decimal
 from typing import Any, NoReturn
 
 from aiosess.errors import InvalidData
@@ -13,6 +15,9 @@ from aiosess.errors import InvalidData
 MAX_USER_ID_BYTES = 512  # it is indexed; a btree entry holds some 2,700 bytes
 MAX_KEY_CHARACTERS = 255
 MAX_DEPTH = 32
+
+# 1e-300, outside of strings, which the first branch passes over.
+_SMALL_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9.]+e-[0-9]+')
 
 
 def check_user_id(user_id: object) -> str:
@@ -75,9 +80,17 @@ def encode_value(value: Any, max_bytes: int) -> str:  # noqa: ANN401 - any value
     except ValueError as error:  # an int of more digits than sys.get_int_max_str_digits()
         message = "an int has too many digits"
         raise InvalidData(message) from error
+    if "e-" in text:
+        text = _SMALL_FLOAT.sub(_spelt_out, text)
     if len(text.encode()) > max_bytes:
         _refuse(f"the data would be larger than max_data_bytes ({max_bytes})")
     return text
+
+
+def _spelt_out(match: re.Match[str]) -> str:
+    """Write a small float as jsonb will, with all its zeros: the limit is on what the database keeps."""
+    text = match[0]
+    return text if text.startswith('"') else f"{Decimal(text):f}"
 
 
 def _check(value: object, depth: int) -> None:

@@ -106,7 +106,7 @@ def get_sessions(request: web.BaseRequest) -> SessionManager:
         NotInstalled: ``aiosess.setup()`` was not called, or the route is ``@aiosess.unchecked``.
 
     """
-    manager = request.get(SESSIONS)
+    manager: SessionManager | None = request.get(SESSIONS)
     if manager is None:
         raise NotInstalled
     return manager
@@ -159,7 +159,9 @@ class _Plugin:
                 return response
             visit = Visit(services, request)
             current.set(visit)
-            await visit.open()
+            token = visit.presented()
+            if token is not None:
+                await visit.admit(token)
             request[SESSIONS] = SessionManager(visit)
             try:
                 response = await handler(request)
@@ -173,12 +175,10 @@ class _Plugin:
         visit = self._visit.get()
         if visit is None:
             return
-        cookie = await visit.seal(response)
-        if cookie is not None:
-            # An application may share one dict of headers between responses: what is added to it would go to others.
-            response._headers = response.headers.copy()  # noqa: SLF001 - there is no public way
-            response.headers.add(hdrs.SET_COOKIE, cookie)
-            response.headers[hdrs.CACHE_CONTROL] = "no-store"
+        if visit.seal():
+            cookie = await visit.outgoing(response)
+            if cookie is not None:
+                _send_cookie(response, cookie)
         if visit.looked:
             _vary_by_cookie(response)
 
@@ -186,12 +186,18 @@ class _Plugin:
 
     async def _run(self, app: web.Application) -> AsyncIterator[None]:
         await self._open(app)
-        tasks = [asyncio.create_task(self._services.upkeep.run()), asyncio.create_task(asyncio.to_thread(warm_up))]
+        tasks: list[asyncio.Task[None]] = []
         try:
             await self._prepare()
         except StoreUnavailable as error:
             log.error("aiosess: %s; sessions are unavailable until it does; trying again every second", error)  # noqa: TRY400 - a traceback says no more
             tasks.append(asyncio.create_task(self._prepare_later()))
+        except BaseException:
+            # aiohttp does not clean up what did not start.
+            await self._database.close()
+            raise
+        tasks.append(asyncio.create_task(self._services.upkeep.run()))
+        tasks.append(asyncio.create_task(asyncio.to_thread(warm_up)))
         yield
         for task in tasks:
             task.cancel()
@@ -238,6 +244,13 @@ def _as_response(error: SessionError) -> web.HTTPException:
         if kind.status_code == error.status:
             return kind(headers=headers)
     return web.HTTPInternalServerError(headers=headers)
+
+
+def _send_cookie(response: web.StreamResponse, cookie: str) -> None:
+    # An application may share one dict of headers between responses: what is added to it would go to others.
+    response._headers = response.headers.copy()  # noqa: SLF001 - there is no public way
+    response.headers.add(hdrs.SET_COOKIE, cookie)
+    response.headers[hdrs.CACHE_CONTROL] = "no-store"
 
 
 def _vary_by_cookie(response: web.StreamResponse) -> None:

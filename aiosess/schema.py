@@ -1,13 +1,15 @@
 """
 The tables: made and updated by numbered migrations, checked at start-up, printed for a DBA.
 
-Each migration is one .sql file. All that are missing run in one transaction under a lock, so of ten processes that start
-at once one migrates and nine wait, and one that is killed midway has done nothing.
+Each migration is one .sql file. All that are missing run in one transaction under a lock, so of ten processes that
+start at once one migrates and nine wait, and one that is killed midway has done nothing.
 """
 
 import re
 from importlib import resources
 from typing import Any, Final
+
+import asyncpg
 
 from aiosess.database import Connection, Database, read_sql
 from aiosess.errors import SchemaMismatch
@@ -36,7 +38,8 @@ async def prepare(database: Database, schema: str, *, migrate: bool) -> None:
     Bring the schema to this library's version, or check that it is.
 
     Raises:
-        SchemaMismatch: the schema is absent, incomplete or older (only without ``migrate``), or newer.
+        SchemaMismatch: the schema is absent or older (without ``migrate``, or with a role that may not), incomplete,
+            or newer.
         StoreUnavailable: PostgreSQL does not answer.
 
     """
@@ -45,9 +48,12 @@ async def prepare(database: Database, schema: str, *, migrate: bool) -> None:
         problem = await _problem(connection, schema)
         if problem is None or not migrate:
             return problem
-        async with connection.transaction():
-            await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
-            await _migrate(connection, schema)
+        try:
+            async with connection.transaction():
+                await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+                await _migrate(connection, schema)
+        except asyncpg.InsufficientPrivilegeError:
+            return f"{problem} with a role that may"
         return await _problem(connection, schema)
 
     problem = await database.run(work)
@@ -57,9 +63,12 @@ async def prepare(database: Database, schema: str, *, migrate: bool) -> None:
 
 async def _migrate(connection: Connection, schema: str) -> None:
     """Run what is missing, with the lock held: somebody else may have done it while we waited for that."""
-    version = await _version(connection, schema)
+    objects = await _objects(connection, schema)
+    version = await _version(connection, schema, objects)
     if version is None:
-        if not (await _objects(connection, schema))["has_schema"]:
+        if objects["has_tables"]:
+            return  # no migration left them like this, so none can go on from here
+        if not objects["has_schema"]:
             # "if not exists" would ask for the right to create schemas even where there is nothing to create.
             await connection.execute(read_sql("sql/create_schema.sql", schema))
         version = 0
@@ -71,20 +80,21 @@ async def _migrate(connection: Connection, schema: str) -> None:
 
 async def _problem(connection: Connection, schema: str) -> str | None:
     """Say what is wrong with the schema, if anything is."""
-    version = await _version(connection, schema)
-    if version is None:
+    objects = await _objects(connection, schema)
+    version = await _version(connection, schema, objects)
+    if version is None and not objects["has_tables"]:
         return f"the schema {schema!r} holds no aiosess tables: run aiosess.schema_sql() or set migrate=True"
+    if version is None or (version == VERSION and not objects["is_whole"]):
+        return f"the aiosess tables in the schema {schema!r} are incomplete: restore them or drop them all"
     if version > VERSION:
         return f"the tables are of version {version}, newer than this aiosess ({VERSION}): update the library"
     if version < VERSION:
         return f"the tables are of version {version}, older than this aiosess ({VERSION}): set migrate=True"
-    if not (await _objects(connection, schema))["is_whole"]:
-        return f"the aiosess tables in the schema {schema!r} are incomplete: restore them or drop them all"
     return None
 
 
-async def _version(connection: Connection, schema: str) -> int | None:
-    if not (await _objects(connection, schema))["has_version"]:
+async def _version(connection: Connection, schema: str, objects: Any) -> int | None:  # noqa: ANN401 - a record, too
+    if not objects["has_version"]:
         return None
     version: int = await connection.fetchval(read_sql("sql/version.sql", schema))
     return version

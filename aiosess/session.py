@@ -27,8 +27,8 @@ class Row:
     requests, and a parsed dict could be changed by one of them.
     """
 
-    id: UUID
-    user_id: str
+    id: UUID = field(repr=False)
+    user_id: str = field(repr=False)
     secret_hash: bytes = field(repr=False)
     version: int
     token_id: str = field(repr=False)
@@ -38,8 +38,8 @@ class Row:
     mint_until: datetime | None
     retired: tuple[Retired, ...] = field(repr=False)
     revision: int
-    ip: str | None
-    user_agent: str
+    ip: str | None = field(repr=False)
+    user_agent: str = field(repr=False)
     device_name: str
     device_type: DeviceType
     fingerprint: str

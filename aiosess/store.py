@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Final
+from time import monotonic
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from aiosess import events
 from aiosess.client import Device
 from aiosess.config import SessionConfig
-from aiosess.database import Clock, Database, read_sql
+from aiosess.database import Clock, Connection, Database, read_sql
 from aiosess.errors import SessionNotFound
 from aiosess.payload import check_user_id
 from aiosess.rotation import MAX_RETIRED, Meaning
@@ -52,8 +53,18 @@ class Login:
     device: Device
     data: str = field(repr=False)
     remember: bool
-    began: timedelta
+    began: float  # when its request came in, by the monotonic clock
     earlier_id: UUID | None = field(repr=False)
+
+
+class Flight(Protocol):
+    """Batches of the checker that follow one another: what to ask, and what came back."""
+
+    def ask(self) -> tuple[list[UUID], list[int]] | None:
+        """Return ids and the revisions that are held of them, None when there is nothing more to ask."""
+
+    def answer(self, changed: dict[UUID, Row | None]) -> None:
+        """Take those that are not what is held: their rows, or None for those that ended."""
 
 
 class SessionStore:
@@ -64,6 +75,7 @@ class SessionStore:
         self._database = database
         self._config = config
         self._emit = emit
+        self._check = _statement("check", config.schema)
 
     @property
     def clock(self) -> Clock:
@@ -136,11 +148,11 @@ class SessionStore:
             pass
         return swept
 
-    async def _revoke(self, session_id: UUID | str, user_id: str | None, reason: events.Reason) -> None:
-        """End one session, of one user or of any."""
+    async def _revoke(self, session_id: UUID | str, user_id: str | None, reason: events.Reason) -> UUID:
+        """End one session, of one user or of any, and return its id."""
         for row in await self._rows("revoke", _as_uuid(session_id), user_id):
             self._emit(events.Revoked.of(row, self.clock.now(), reason=reason))
-            return
+            return row.id
         raise SessionNotFound
 
     async def _revoke_user(self, user_id: str, kept_id: UUID | None, reason: events.Reason) -> int:
@@ -168,6 +180,18 @@ class SessionStore:
 class RequestStore(SessionStore):
     """What the request path asks of PostgreSQL; every statement is by primary key, but for the login."""
 
+    async def check(self, flight: Flight, within: float) -> None:
+        """Ask which of some (id, revision) pairs are not what PostgreSQL has, batch after batch, on one connection."""
+
+        async def work(connection: Connection) -> None:
+            while (pairs := flight.ask()) is not None:
+                records = await connection.fetch(self._check, *pairs)
+                if records:
+                    self.clock.learn(records[0][-1])
+                flight.answer({record[0]: _row(record[2:-1]) if record[1] else None for record in records})
+
+        await self._database.run(work, within)
+
     async def load(self, session_id: UUID) -> Row | None:
         """Return a live session's row."""
         return await self._one("load", session_id)
@@ -179,25 +203,33 @@ class RequestStore(SessionStore):
         None means that the user's sessions were revoked after the login began.
         """
         config, device = self._config, login.device
-        records = await self._fetch(
-            "authenticate",
-            login.token.session_id,
-            login.user_id,
-            login.token.secret_hash,
-            login.token.id,
-            login.ip,
-            device.user_agent,
-            device.name,
-            device.type,
-            device.fingerprint,
-            login.data,
-            config.idle_timeout,
-            config.absolute_timeout,
-            login.remember,
-            login.began,
-            login.earlier_id,
-            config.max_sessions_per_user,
-        )
+        statement = _statement("authenticate", config.schema)
+
+        async def insert(connection: Connection) -> list[Any]:
+            # Not before there is a connection: a revocation while this login waits for one is a later one.
+            began = timedelta(seconds=monotonic() - login.began)
+            records: list[Any] = await connection.fetch(
+                statement,
+                login.token.session_id,
+                login.user_id,
+                login.token.secret_hash,
+                login.token.id,
+                login.ip,
+                device.user_agent,
+                device.name,
+                device.type,
+                device.fingerprint,
+                login.data,
+                config.idle_timeout,
+                config.absolute_timeout,
+                login.remember,
+                began,
+                login.earlier_id,
+                config.max_sessions_per_user,
+            )
+            return records
+
+        records = await self._database.run(insert)
         created = None
         for record in records:
             row, at = _row(record[1:-1]), record[-1]
@@ -267,9 +299,9 @@ class RequestStore(SessionStore):
             self._emit(events.ReuseDetected.of(row, self.clock.now(), presenter=presenter))
         return row is not None
 
-    async def revoke_own(self, session_id: UUID | str, user_id: str, reason: events.Reason) -> None:
+    async def revoke_own(self, session_id: UUID | str, user_id: str, reason: events.Reason) -> UUID:
         """End one session of this user; another's, an unknown id and no id at all are told apart by nothing."""
-        await self._revoke(session_id, user_id, reason)
+        return await self._revoke(session_id, user_id, reason)
 
     async def revoke_others(self, user_id: str, kept_id: UUID | None, reason: events.Reason) -> int:
         """End the user's sessions but one (None: but none)."""

@@ -1,9 +1,9 @@
 """
 The token: an opaque secret bound in a JWT, and the keys that sign it.
 
-The cookie carries a compact JWS (RFC 7515) signed with HS256. A copy of the database makes no token (no signing key, no
-preimage of the secret), and the signing key alone makes none either (no secret). Algorithm, header and claims are pinned
-as RFC 8725, 3.1 to 3.12 ask.
+The cookie carries a compact JWS (RFC 7515) signed with HS256. A copy of the database makes no token (no signing key,
+no preimage of the secret), and the signing key alone makes none either (no secret). Algorithm, header and claims are
+pinned as RFC 8725, 3.1 to 3.12 ask.
 """
 
 import json
@@ -14,7 +14,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,6 +32,7 @@ MAX_TOKEN_BYTES: Final = 1024
 MIN_SECRET_BYTES: Final = 32  # RFC 7518, 3.2: no shorter than the hash
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{16,256}\.[A-Za-z0-9_-]{16,768}\.[A-Za-z0-9_-]{43}", re.ASCII)
+_SSH_PREFIXES = (b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
 _HEADER = frozenset({"alg", "kid", "typ"})
 _CLAIMS = frozenset({"sid", "ver", "jti", "par", "sec", "iat", "exp", "aud"})
 _TOKEN_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)  # 8 bytes, base64url
@@ -53,7 +54,7 @@ class Token:
     which of the session's tokens this is and which one it succeeds.
     """
 
-    session_id: UUID
+    session_id: UUID = field(repr=False)
     version: int
     id: str = field(repr=False)
     parent_id: str | None = field(repr=False)
@@ -215,7 +216,7 @@ class TokenReader:
         """
         if len(text) > MAX_TOKEN_BYTES or not text.isascii():
             raise InvalidToken
-        digest = blake2b(text.encode("ascii"), digest_size=16).digest()
+        digest = sha256(text.encode("ascii")).digest()
         token = self._verified.get(digest)
         if token is None:
             token = self._keyring.verify(text, self._audience)
@@ -229,11 +230,15 @@ def _checked(secret: object) -> bytes:
     if not isinstance(secret, (str, bytes)):
         message = f"secret: must be text or bytes, not {type(secret).__name__}"
         raise ConfigError(message)
-    raw = secret.encode("utf-8", "surrogateescape") if isinstance(secret, str) else secret
+    try:
+        raw = secret.encode("utf-8", "surrogateescape") if isinstance(secret, str) else secret
+    except UnicodeEncodeError:  # its text would show the secret
+        message = "secret: must be text that encodes in UTF-8"
+        raise ConfigError(message) from None
     if len(raw) < MIN_SECRET_BYTES:
         message = f"secret: must be at least {MIN_SECRET_BYTES} bytes; make one with secrets.token_urlsafe(32)"
         raise ConfigError(message)
-    if b"-----BEGIN" in raw or b'"kty"' in raw or raw.startswith(b"ssh-"):
+    if b"-----BEGIN" in raw or b'"kty"' in raw or raw.lstrip().startswith(_SSH_PREFIXES):
         message = "secret: looks like a PEM, SSH or JWK key; use random text from secrets.token_urlsafe(32)"
         raise ConfigError(message)
     return raw

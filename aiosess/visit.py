@@ -5,6 +5,9 @@ A visit is opened before the handler and sealed when the headers are about to go
 changes it.
 """
 
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -61,10 +64,11 @@ class Visit:
         "_looked",
         "_mints",
         "_outgoing",
+        "_request",
         "_sealed",
         "_unknown",
         "began",
-        "request",
+        "headers",
         "row",
         "services",
         "token",
@@ -73,7 +77,10 @@ class Visit:
     def __init__(self, services: Services, request: web.BaseRequest) -> None:
         """Nobody has come in yet."""
         self.services = services
-        self.request = request
+        self.headers = request.headers
+        # The request holds the manager, which holds this: a strong reference back would be a cycle, and leave every
+        # request to the garbage collector.
+        self._request = weakref.ref(request)
         self.began = monotonic()
         self.token: Token | None = None
         self.row: Row | None = None
@@ -84,39 +91,45 @@ class Visit:
 
     # Coming in
 
-    async def open(self) -> None:
-        """Find out who is asking; never raises for anything that was sent."""
+    def presented(self) -> Token | None:
+        """Return the verified token that came with the request, if one did; costs no query."""
         services = self.services
+        cookies = self.headers.getall(hdrs.COOKIE, None)
+        if cookies is None:
+            return None
         try:
-            text = services.cookie.read(self.request.headers.getall(hdrs.COOKIE, ()))
+            text = services.cookie.read(cookies)
             if text is None:
-                return
+                return None
             self._has_cookie = True
-            token = services.reader.read(text)
+            return services.reader.read(text)
         except CookieConflict:
             self._has_cookie = True
             services.emit(events.CookieConflicted(at=services.store.clock.now(), presenter=self.origin()))
-            return
         except InvalidToken:
-            return
+            pass
+        return None
+
+    async def admit(self, token: Token) -> None:
+        """Check and judge a presented token, and do what follows."""
+        services = self.services
         try:
-            await self._admit(token)
+            for _ in range(MAX_JUDGEMENTS):
+                row = await services.checker.check(token)
+                if row is None:
+                    self._ended = token
+                    return
+                now = services.store.clock.now()
+                verdict = judge(row, token, now, services.config)
+                if verdict.meaning is Meaning.CURRENT and self.headers.get(hdrs.USER_AGENT) == row.user_agent:
+                    self._accept(row, token, verdict, now)  # all but a few requests
+                    return
+                if await self._follow(row, token, verdict, now):
+                    return
+                services.checker.forget(row.id)
+            self._unknown = "the session kept changing under this request"
         except StoreUnavailable as error:
             self._unknown = str(error)
-
-    async def _admit(self, token: Token) -> None:
-        services = self.services
-        for _ in range(MAX_JUDGEMENTS):
-            row = await services.checker.check(token)
-            if row is None:
-                self._ended = token
-                return
-            now = services.store.clock.now()
-            if await self._follow(row, token, judge(row, token, now, services.config), now):
-                return
-            services.checker.forget(row.id)
-        message = "the session kept changing under this request"
-        raise StoreUnavailable(message)
 
     async def _follow(self, row: Row, token: Token, verdict: Verdict, now: datetime) -> bool:
         """Do what the verdict asks for; False: the row is no longer what was judged."""
@@ -138,12 +151,12 @@ class Visit:
         if not await self._is_same_browser(row):
             self._ended = token
             return True
-        self.token, self.row = token, row
-        self._mints, self._late = verdict.mints, meaning is Meaning.LATE
-        self._note(row, token, verdict, now)
+        self._accept(row, token, verdict, now)
         return True
 
-    def _note(self, row: Row, token: Token, verdict: Verdict, now: datetime) -> None:
+    def _accept(self, row: Row, token: Token, verdict: Verdict, now: datetime) -> None:
+        self.token, self.row = token, row
+        self._mints, self._late = verdict.mints, verdict.meaning is Meaning.LATE
         if verdict.settles:
             self.services.upkeep.settle(row.id, now, token.id)
         elif now - row.last_active_at >= self.services.config.touch_interval:
@@ -152,9 +165,7 @@ class Visit:
     async def _is_same_browser(self, row: Row) -> bool:
         """Compare the kind of browser with the session's; False: it differs, and the session was ended for it."""
         config = self.services.config
-        user_agent = self.request.headers.get(hdrs.USER_AGENT)
-        # The same text needs no parsing, so honest requests pay for one comparison.
-        if config.fingerprint == "off" or user_agent == row.user_agent or same_device(user_agent, row.user_agent):
+        if config.fingerprint == "off" or same_device(self.headers.get(hdrs.USER_AGENT), row.user_agent):
             return True
         device = self.device()
         if device.fingerprint == row.fingerprint:
@@ -164,10 +175,8 @@ class Visit:
             self.services.checker.hold(changed)
         if config.fingerprint == "report":
             return True
-        try:
+        with suppress(SessionNotFound):  # a parallel request may have ended it
             await self.services.store.revoke_own(row.id, row.user_id, "fingerprint")
-        except SessionNotFound:
-            pass  # a parallel request has ended it
         self.services.checker.bury(row.id)
         return False
 
@@ -233,12 +242,13 @@ class Visit:
 
     def device(self) -> Device:
         """Return what the User-Agent says."""
-        return describe(self.request.headers.get(hdrs.USER_AGENT))
+        return describe(self.headers.get(hdrs.USER_AGENT))
 
     def ip(self) -> str | None:
         """Return the client's address, through trusted proxies only."""
-        forwarded = self.request.headers.getall("X-Forwarded-For", ())
-        return client_ip(self.request.remote, forwarded, self.services.config.trusted_networks)
+        request = self._request()
+        forwarded = self.headers.getall("X-Forwarded-For", ())
+        return client_ip(None if request is None else request.remote, forwarded, self.services.config.trusted_networks)
 
     def origin(self) -> events.Origin:
         """Return where this request comes from."""
@@ -249,20 +259,24 @@ class Visit:
 
     # Going out
 
-    async def seal(self, response: web.StreamResponse) -> str | None:
+    def seal(self) -> bool:
+        """Allow no more changes of the cookie, and say whether there may be one to send."""
+        self._sealed = True
+        return self._outgoing is not None or self._mints or self._ended is not None
+
+    async def outgoing(self, response: web.StreamResponse) -> str | None:
         """
-        Return the Set-Cookie value that goes out with the response, if any; no change of the cookie is possible after.
+        Return the Set-Cookie value that goes out with the response, if any.
 
         A token that was presented is never sent again, and a cookie is never
         deleted in passing: a background request that was in flight during a
         login must not touch the new cookie.
         """
-        self._sealed = True
         if self._outgoing is not None:
             return self._outgoing
-        if self._mints and _may_mint(self.request, response):
+        if self._mints and _may_mint(self.headers, response):
             return await self._mint()
-        if self._ended is not None and _is_navigation(self.request) and self._ended_long_ago(self._ended):
+        if self._ended is not None and _is_navigation(self.headers) and self._ended_long_ago(self._ended):
             return self.services.cookie.clear()
         return None
 
@@ -295,13 +309,12 @@ class Visit:
         return ended_for >= self.services.config.late_window.total_seconds()
 
 
-def _may_mint(request: web.BaseRequest, response: web.StreamResponse) -> bool:
-    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Sec-Purpose" in request.headers:
+def _may_mint(headers: Mapping[str, str], response: web.StreamResponse) -> bool:
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Sec-Purpose" in headers:
         return False
     cache_control = response.headers.get(hdrs.CACHE_CONTROL, "").lower()
     return "public" not in cache_control and "immutable" not in cache_control
 
 
-def _is_navigation(request: web.BaseRequest) -> bool:
-    headers = request.headers
+def _is_navigation(headers: Mapping[str, str]) -> bool:
     return headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"

@@ -1,14 +1,20 @@
 """The application that the tests visit, the browsers that visit it, and a way to let time pass."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
-from aiohttp import ClientResponse, CookieJar, web
+from aiohttp import ClientResponse, CookieJar, hdrs, web
 from aiohttp.test_utils import TestClient, TestServer
+from multidict import CIMultiDict
 
 import aiosess
+from aiosess.visit import Services
 
 SECRET = "a-secret-for-tests-0123456789-abcdefghijk"
 COOKIE = "__Host-session"
@@ -64,6 +70,35 @@ async def revoke(request: web.Request) -> web.Response:
     return web.Response(text="revoked")
 
 
+Job = Callable[[aiosess.SessionManager], Awaitable[Any]]
+
+
+@dataclass
+class Errand:
+    """What a test wants done with the manager of a request, and what came of it."""
+
+    job: Job
+    result: Any = None
+    error: Exception | None = None
+
+
+_errands: dict[str, Errand] = {}
+
+
+@routes.post("/errand/{number}")
+async def run_errand(request: web.Request) -> web.Response:
+    """Do what Browser.run() was given."""
+    errand = _errands[request.match_info["number"]]
+    try:
+        errand.result = await errand.job(request["sessions"])
+    except Exception as error:
+        errand.error = error
+        if isinstance(error, aiosess.SessionError):
+            raise
+        return web.Response(status=400)
+    return web.Response(text="done")
+
+
 def make_app(dsn: str, *more: web.AbstractRouteDef, **options: Any) -> web.Application:
     """Return the application, with more routes where a test needs them."""
     app = web.Application()
@@ -82,6 +117,7 @@ class Browser:
     def __init__(self, client: TestClient[Any, Any]) -> None:
         """Start with an empty jar."""
         self.client = client
+        self.reply: ClientResponse | None = None
 
     @property
     def token(self) -> str | None:
@@ -105,6 +141,19 @@ class Browser:
         assert (await self.post(f"/login/{user}")).status == 200
         return self
 
+    async def run(self, job: Job) -> Any:  # noqa: ANN401 - whatever the job returns
+        """Do something with the manager inside a request; return its result or raise its error. See also reply."""
+        number, errand = uuid4().hex, Errand(job)
+        _errands[number] = errand
+        try:
+            self.reply = await self.post(f"/errand/{number}")
+        finally:
+            del _errands[number]
+        if errand.error is not None:
+            raise errand.error
+        assert self.reply.status == 200, self.reply.status
+        return errand.result
+
     async def user(self) -> str | None:
         """Return who the site says is asking; None for nobody."""
         response = await self.get("/me")
@@ -118,6 +167,98 @@ class Browser:
         return response
 
 
+@dataclass
+class Reply:
+    """An answer as it came over the wire."""
+
+    status: int
+    headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
+    body: bytes = b""
+
+    @property
+    def user(self) -> str | None:
+        """Who /me says is asking; None for nobody."""
+        assert self.status == 200, self.status
+        user: str | None = json.loads(self.body)["user"]
+        return user
+
+    @property
+    def token(self) -> str | None:
+        """The session cookie's value that it sets; "" when it deletes the cookie, None when it leaves it alone."""
+        values = [line.split(";")[0].partition("=")[2] for line in set_cookies(self) if line.startswith(f"{COOKIE}=")]
+        assert len(values) <= 1, "two session cookies in one response"
+        return values[0] if values else None
+
+
+class Wire:
+    """A connection that sends bytes as they are, where a client library would mend them."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take the two ends of a connection."""
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, *requests: bytes) -> None:
+        """Send bytes; several requests are pipelined."""
+        self._writer.write(b"".join(requests))
+        await self._writer.drain()
+
+    async def read(self) -> Reply:
+        """Read the next answer."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        reply = Reply(int(head[0].split()[1]))
+        for line in head[1:-2]:
+            name, _, value = line.partition(":")
+            reply.headers.add(name, value.strip())
+        if reply.headers.get(hdrs.TRANSFER_ENCODING) == "chunked":
+            while size := int(await self._reader.readline(), 16):
+                reply.body += (await self._reader.readexactly(size + 2))[:-2]
+            await self._reader.readline()
+        elif reply.status not in {101, 204, 304}:
+            reply.body = await self._reader.readexactly(int(reply.headers.get(hdrs.CONTENT_LENGTH, 0)))
+        return reply
+
+    async def rest(self) -> bytes:
+        """Read until the server closes the connection."""
+        return await self._reader.read()
+
+    async def ask(self, request: bytes) -> Reply:
+        """Send one request and read its answer."""
+        await self.send(request)
+        return await self.read()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._writer.close()
+        await self._writer.wait_closed()
+
+
+def request_bytes(target: str, *headers: bytes, method: str = "GET") -> bytes:
+    """Return a request without a body."""
+    return b"\r\n".join((f"{method} {target} HTTP/1.1".encode(), b"Host: site", *headers, b"", b""))
+
+
+def set_cookies(reply: ClientResponse | Reply | None) -> list[str]:
+    """Return the Set-Cookie headers of an answer."""
+    assert reply is not None
+    return reply.headers.getall(hdrs.SET_COOKIE, [])
+
+
+@asynccontextmanager
+async def logged_pool(dsn: str, **options: Any) -> AsyncIterator[tuple[asyncpg.Pool, list[str]]]:
+    """Make a pool as an application would, and a list of every statement that goes through it."""
+    statements: list[str] = []
+
+    async def listen(connection: asyncpg.Connection) -> None:
+        async def note(query: asyncpg.connection.LoggedQuery) -> None:
+            statements.append(query.query)
+
+        connection.add_query_logger(note)
+
+    async with asyncpg.create_pool(dsn, min_size=0, max_size=10, init=listen, **options) as pool:
+        yield pool, statements
+
+
 class Site:
     """A running application."""
 
@@ -125,6 +266,7 @@ class Site:
         """Take a server that listens."""
         self.server = server
         self._clients: list[TestClient[Any, Any]] = []
+        self._wires: list[Wire] = []
 
     @property
     def store(self) -> aiosess.SessionStore:
@@ -148,23 +290,61 @@ class Site:
             browser.token = token
         return browser
 
+    async def wire(self) -> Wire:
+        """Return a connection for raw bytes; closed with the site."""
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", self.port))
+        self._wires.append(wire)
+        return wire
+
+    async def present(self, token: str, target: str = "/me", *headers: bytes, method: str = "GET") -> Reply:
+        """Send a token once, on a connection of its own, whatever was sent or set before."""
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", self.port))
+        try:
+            return await wire.ask(request_bytes(target, f"Cookie: {COOKIE}={token}".encode(), *headers, method=method))
+        finally:
+            await wire.close()
+
+    @property
+    def services(self) -> Services:
+        """What setup() put together; for tests that write the upkeep's marks now instead of within a second."""
+        plugin: Any = next(
+            run.__self__ for run in self.server.app.cleanup_ctx if hasattr(getattr(run, "__self__", None), "_services")
+        )
+        services: Services = plugin._services
+        return services
+
     async def close(self) -> None:
-        """Close the browsers and the server."""
+        """Close the browsers, the connections and the server."""
+        for wire in self._wires:
+            await wire.close()
         for client in self._clients:
             await client.session.close()
         await self.server.close()
 
 
 @asynccontextmanager
-async def visit(app: web.Application) -> AsyncIterator[Site]:
-    """Run an application for a while."""
+async def visit(app: web.Application, **options: Any) -> AsyncIterator[Site]:
+    """Run an application for a while; the options are those of aiohttp's server."""
     server = TestServer(app)
-    await server.start_server()
+    await server.start_server(**options)
     site = Site(server)
     try:
         yield site
     finally:
         await site.close()
+
+
+async def eventually(ask: Callable[[], Awaitable[Any]]) -> None:
+    """Ask until the answer is true: for what other tasks, processes and servers do in their own time."""
+    async with asyncio.timeout(10):
+        while not await ask():
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 - what is asked sends no events
+
+
+async def somebody_waits(pg: asyncpg.Connection) -> None:
+    """Wait until a statement waits for a lock that this connection holds."""
+    query = "select exists (select from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid)))"
+    await eventually(lambda: pg.fetchval(query))
 
 
 async def age(pg: asyncpg.Connection, seconds: float, where: str = "true") -> None:
@@ -188,3 +368,9 @@ async def age(pg: asyncpg.Connection, seconds: float, where: str = "true") -> No
         """,
         seconds,
     )
+
+
+async def make_due(pg: asyncpg.Connection, where: str = "true") -> None:
+    """Bring sessions to the point where the next response mints a successor."""
+    await pg.execute(f"update aiosess_sessions set settled_at = now() where {where}")
+    await age(pg, 3600, where)

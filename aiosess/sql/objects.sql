@@ -16,4 +16,5 @@ select
             p.pronamespace = to_regnamespace('{schema}')
             and p.proname in ('aiosess_authenticate', 'aiosess_revoke_user')
     ) as is_whole,
+    coalesce(to_regclass('{schema}.aiosess_sessions'), to_regclass('{schema}.aiosess_logins')) is not null as has_tables,
     to_regnamespace('{schema}') is not null as has_schema

@@ -1,0 +1,42 @@
+# GNU make and a Python 3.11 or newer are all that must be there: the rest comes into .venv.
+
+PYTHON ?= python3
+PORT ?= 8080
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+
+.PHONY: help demo test clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo          start the demo on http://localhost:8080 with a PostgreSQL of its own"
+	@echo "  PORT=9000        on another port"
+	@echo "  TLS=1            over https, with a certificate made for it"
+	@echo "make test          lint, check types and layers, run every test"
+	@echo "make clean         remove what these made; the demo's data stay"
+
+# exec hands Ctrl-C's signal and the exit code straight to the demo.
+demo: $(VENV)/.demo
+	@exec $(BIN)/python -m demo --port $(PORT) $(if $(filter-out 0,$(TLS)),--tls)
+
+test: $(VENV)/.test
+	@echo "ruff check" && $(BIN)/ruff check --quiet .
+	@echo "ruff format" && $(BIN)/ruff format --check --quiet .
+	@echo "mypy" && $(BIN)/mypy --no-error-summary
+	@echo "import-linter" && $(BIN)/lint-imports --no-logo --no-cache
+	@echo "pytest" && $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+# A stamp per extra, renewed when what is to be installed changes. While pip works, .unfinished stands in the folder:
+# when it is still there at the next start, or Python doesn't start, the environment was left half made and goes.
+$(VENV)/.%: pyproject.toml constraints.txt
+	@if [ -e $(VENV)/.unfinished ] || ! $(BIN)/python -c pass 2>/dev/null; then rm -rf $(VENV); fi
+	@mkdir -p $(VENV) && touch $(VENV)/.unfinished
+	@[ -x $(BIN)/pip ] || { echo "making $(VENV)" && $(PYTHON) -m venv $(VENV); }
+	@echo "installing aiosess[$*]" && $(PIP) install -c constraints.txt -e '.[$*]'
+	@rm $(VENV)/.unfinished && touch $@
+
+clean:
+	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Benchmarks: aiosess against what a user would pick instead, in one run (``make bench``)."""

@@ -1,0 +1,169 @@
+"""``python -m demo``: start a database and the demo's site, and stop both with Ctrl-C."""
+
+import argparse
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+from aiohttp import web
+
+import aiosess
+from aiosess.embedded import EmbeddedPostgres
+from demo.accounts import SAMPLES, AccountsUnavailable
+from demo.app import make_app
+from demo.state import load_secret, load_tls
+
+HOST = "127.0.0.1"  # this machine only: the passwords are known to everybody
+LAST_PORT = 65535
+STOP_WITHIN = 3.0  # seconds for requests that are under way
+STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class CannotStart(Exception):  # noqa: N818 - says what happened, as aiosess's own errors do
+    """What to tell the user, in one line."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo until it is stopped; return the exit code."""
+    options = _parse(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for number in STOPPING_SIGNALS:
+        # Until the site has handlers of its own: a KeyboardInterrupt, on whose way out the database is stopped.
+        signal.signal(number, signal.default_int_handler)
+    try:
+        secret, tls = _open(options)
+        with _bound_socket(options.port) as listener, _database(options.state) as dsn:
+            asyncio.run(_serve(listener, dsn, secret, tls))
+            for number in STOPPING_SIGNALS:  # impatience must not leave the database running
+                signal.signal(number, signal.SIG_IGN)
+    except (CannotStart, aiosess.ConfigError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo", description="The demo of aiosess, on this machine only.")
+    parser.add_argument("--port", type=_port, default=8080, help="where to listen; 0 takes a free one (default: 8080)")
+    parser.add_argument("--tls", action="store_true", help="serve https, with a certificate made on the spot")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=Path(".demo"),
+        metavar="DIR",
+        help="where the database, the secret and the certificate are kept (default: .demo)",
+    )
+    return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > LAST_PORT:
+        message = f"a port is a number from 0 to {LAST_PORT}, not {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def _open(options: argparse.Namespace) -> tuple[str, ssl.SSLContext | None]:
+    """Return the secret, and the TLS side if it is wanted; both are made at the first start."""
+    try:
+        options.state.mkdir(parents=True, exist_ok=True)
+        return load_secret(options.state), load_tls(options.state) if options.tls else None
+    except (OSError, ValueError) as error:
+        message = f"{options.state} cannot be used: {error}"
+        raise CannotStart(message) from error
+
+
+@contextmanager
+def _bound_socket(port: int) -> Iterator[socket.socket]:
+    """Take the port before the database starts, so that a port in use is told at once."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+            listener.listen(128)
+        except OSError as error:
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+            message = f"port {port} {reason}; choose another one with PORT={port + 1} or --port {port + 1}"
+            raise CannotStart(message) from error
+        yield listener
+
+
+@contextmanager
+def _database(state: Path) -> Iterator[str]:
+    """Return the DSN of DATABASE_URL's server, or of one of our own that runs as long as the site."""
+    if given := os.environ.get("DATABASE_URL"):
+        yield given
+        return
+    try:
+        server = EmbeddedPostgres(state / "postgres")
+    except RuntimeError as error:
+        message = "\n".join([str(error), *getattr(error, "__notes__", ())])  # the notes are the server's own words
+        raise CannotStart(message) from error
+    with server:
+        yield server.dsn
+
+
+async def _serve(listener: socket.socket, dsn: str, secret: str, tls: ssl.SSLContext | None) -> None:
+    stop = asyncio.Event()
+    for number in STOPPING_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    app = make_app(dsn, secret=secret, insecure_cookies=tls is None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_WITHIN)
+    try:
+        await _start(runner, dsn)
+        await web.SockSite(runner, listener, ssl_context=tls).start()
+        _announce(listener.getsockname()[1], tls)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+async def _start(runner: web.AppRunner, dsn: str) -> None:
+    try:
+        await runner.setup()
+    except (
+        OSError,
+        ValueError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        AccountsUnavailable,
+        aiosess.SessionError,
+    ) as error:
+        # Only where, not how: a DSN may hold a password.
+        host = urlsplit(dsn).hostname or "this machine"
+        message = f"PostgreSQL at {host} cannot be used: {error}"
+        raise CannotStart(message) from error
+
+
+def _announce(port: int, tls: ssl.SSLContext | None) -> None:
+    """Print where the site is and who may sign in."""
+    scheme = "http" if tls is None else "https"
+    lines = [
+        "",
+        f"  aiosess demo   {scheme}://localhost:{port}",
+        "",
+        "  Sign in as     password",
+        *(f"  {name:<15}{password}" for name, password in SAMPLES.items()),
+        "",
+        '  Sign in with two browsers, then end one session from the other on the page "Devices".',
+        *(["  Your browser will warn once: the certificate was made on this machine."] if tls else []),
+        "  Ctrl-C stops it; accounts and sessions stay for the next time.",
+        "",
+    ]
+    print("\n".join(lines), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Who may sign in: accounts in PostgreSQL, their passwords as Argon2id hashes."""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+from aiohttp import web
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+QUERY_TIMEOUT = 5  # seconds, waiting for a connection included
+NAME = re.compile(r"[a-z0-9_-]{1,32}")
+LONGEST_PASSWORD = 1024  # characters; hashing a megabyte would be work for nothing
+
+# Good passwords, though everybody knows them: the demo answers on this machine only.
+SAMPLES = {"ada": "bernoulli-numbers-by-steam", "grace": "nanosecond-of-copper-wire"}
+
+
+class AccountsUnavailable(Exception):  # noqa: N818 - named like aiosess.StoreUnavailable
+    """PostgreSQL did not answer, or not in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who may sign in; ``id`` is what the sessions know them by."""
+
+    id: str
+    name: str
+
+    @property
+    def display_name(self) -> str:
+        """The name as a greeting has it."""
+        return self.name.capitalize()
+
+
+class Accounts:
+    """The table ``demo_accounts``."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        """Take the application's pool."""
+        self._pool = pool
+        self._hasher = PasswordHasher()
+        # A hash takes 64 MiB for its time, so a crowd must not have as many at once as it likes.
+        self._turn = asyncio.Semaphore(os.cpu_count() or 1)
+        self._nobody = ""
+
+    async def prepare(self) -> None:
+        """Make the table and the sample accounts, where they are not there yet."""
+        self._nobody = await self._hash("nobody has this account")
+        async with self._connection() as connection:
+            await connection.execute(
+                """
+                create table if not exists demo_accounts (
+                    id bigint generated always as identity primary key,
+                    name text not null unique,
+                    password_hash text not null
+                )
+                """
+            )
+            known = {record["name"] for record in await connection.fetch("select name from demo_accounts")}
+        for name in SAMPLES.keys() - known:
+            await self._add(name, SAMPLES[name])
+
+    async def find(self, account_id: str) -> Account | None:
+        """Return the account with an id, if there is one."""
+        async with self._connection() as connection:
+            name = await connection.fetchval("select name from demo_accounts where id = $1", int(account_id))
+        return None if name is None else Account(account_id, name)
+
+    async def check(self, name: str, password: str) -> Account | None:
+        """
+        Return the account whose name and password these are, or None.
+
+        An unknown name costs the same hashing as a wrong password, so that the
+        time tells nobody which accounts exist (ASVS 5.0, 6.3.8).
+        """
+        if len(password) > LONGEST_PASSWORD:
+            return None
+        record = await self._record(name.strip().lower())
+        known = self._nobody if record is None else record["password_hash"]
+        if not await self._verify(known, password) or record is None:
+            return None
+        account = Account(str(record["id"]), record["name"])
+        if self._hasher.check_needs_rehash(known):
+            await self._rehash(account, known, password)
+        return account
+
+    async def _record(self, name: str) -> asyncpg.Record | None:
+        # The query is made for a name that nobody can have, too: it costs time like any other.
+        asked = name if NAME.fullmatch(name) else ""
+        async with self._connection() as connection:
+            return await connection.fetchrow("select id, name, password_hash from demo_accounts where name = $1", asked)
+
+    async def _add(self, name: str, password: str) -> None:
+        hashed = await self._hash(password)
+        query = "insert into demo_accounts (name, password_hash) values ($1, $2) on conflict (name) do nothing"
+        async with self._connection() as connection:
+            await connection.execute(query, name, hashed)
+
+    async def _rehash(self, account: Account, old: str, password: str) -> None:
+        """Hash anew with today's parameters, unless the password has changed meanwhile."""
+        new = await self._hash(password)
+        query = "update demo_accounts set password_hash = $1 where id = $2 and password_hash = $3"
+        async with self._connection() as connection:
+            await connection.execute(query, new, int(account.id), old)
+
+    async def _hash(self, password: str) -> str:
+        async with self._turn:
+            return await asyncio.to_thread(self._hasher.hash, password)
+
+    async def _verify(self, known: str, password: str) -> bool:
+        async with self._turn:
+            try:
+                return await asyncio.to_thread(self._hasher.verify, known, password)
+            except (VerificationError, InvalidHashError):
+                return False
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        try:
+            async with asyncio.timeout(QUERY_TIMEOUT), self._pool.acquire() as connection:
+                yield connection
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # Not the error's text: it may repeat what was asked for. TimeoutError is an OSError.
+            message = f"the accounts' database does not answer ({type(error).__name__})"
+            raise AccountsUnavailable(message) from error
+
+
+ACCOUNTS = web.AppKey("accounts", Accounts)

@@ -1,0 +1,50 @@
+"""The demo as an aiohttp application."""
+
+from collections.abc import AsyncIterator, Callable
+
+import asyncpg
+from aiohttp import web
+
+import aiosess
+from demo import guard, pages, views
+from demo.accounts import ACCOUNTS, Accounts
+from demo.throttle import THROTTLE, Throttle
+
+POOL = web.AppKey("pool", asyncpg.Pool)
+CONNECT_TIMEOUT = 10  # seconds
+LARGEST_BODY = 64 * 1024  # bytes
+
+
+def make_app(dsn: str, *, secret: str, insecure_cookies: bool) -> web.Application:
+    """
+    Return the application.
+
+    Args:
+        dsn: Where PostgreSQL is, for accounts and sessions alike.
+        secret: What signs the session cookies; at least 32 bytes.
+        insecure_cookies: For plain http on localhost only; False sends ``__Host-`` cookies, which need https.
+
+    """
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[pages.error_pages, guard.same_origin_only])
+    app[THROTTLE] = Throttle()
+    app.cleanup_ctx.append(_database(dsn))
+    aiosess.setup(app, pool=POOL, secret=secret, insecure_cookies=insecure_cookies)
+    pages.install(app)
+    app.on_response_prepare.append(guard.add_headers)
+    app.add_routes(views.ROUTES)
+    app.router.add_static("/static", pages.HERE / "static")
+    return app
+
+
+def _database(dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return what opens the pool at start-up, before the sessions need it, and closes it after them."""
+
+    async def opened(app: web.Application) -> AsyncIterator[None]:
+        # No floor: asyncpg would log a traceback at every try to restore it while the server is away.
+        async with asyncpg.create_pool(dsn, min_size=0, timeout=CONNECT_TIMEOUT) as pool:
+            app[POOL] = pool
+            app[ACCOUNTS] = Accounts(pool)
+            await app[ACCOUNTS].prepare()
+            yield
+
+    return opened

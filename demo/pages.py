@@ -1,0 +1,119 @@
+"""Making pages: the templates, how times read, and the pages for what went wrong."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+import aiosess
+from demo.accounts import AccountsUnavailable
+from demo.guard import SAFE_METHODS, own_path
+
+log = logging.getLogger("demo")
+
+HERE = Path(__file__).parent
+RETRY_AFTER = "2"  # seconds
+
+_MINUTE, _HOUR, _DAY, _MONTH = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=30)
+
+# What the error page says, in place of the status's own words.
+_EXPLANATIONS = {
+    HTTPStatus.FORBIDDEN: "This request did not come from a page of this site, so nothing was done.",
+    HTTPStatus.NOT_FOUND: "There is nothing here. If it was a session, it has already ended.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong on our side. The reason is in the terminal.",
+    HTTPStatus.SERVICE_UNAVAILABLE: (
+        "The database does not answer, so we cannot tell who you are. Nobody was signed out: please try again in a "
+        "moment."
+    ),
+}
+
+
+def install(app: web.Application) -> None:
+    """Make the templates known to the application."""
+    aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        filters={"ago": ago, "exactly": exactly},
+    )
+
+
+def page(request: web.Request, name: str, context: Mapping[str, Any], status: int = HTTPStatus.OK) -> web.Response:
+    """Return a page; browsers must not keep it, so that nobody goes back to it after signing out."""
+    # Not aiohttp-jinja2's context processors: they put a text key on the request, which aiohttp warns about.
+    context = {"path": request.path, **context}
+    response = aiohttp_jinja2.render_template(f"{name}.html", request, context, status=status)
+    response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    return response
+
+
+def ago(instant: datetime) -> str:
+    """Say how long ago something was, as people do."""
+    span = datetime.now(UTC) - instant
+    if span > _MONTH:
+        return f"on {instant.day} {instant:%B %Y}"
+    for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
+        if span >= unit:
+            count = span // unit
+            return f"{count} {name}{'' if count == 1 else 's'} ago"
+    return "just now"
+
+
+def exactly(instant: datetime) -> str:
+    """Say when something was, to the second."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@web.middleware
+async def error_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what went wrong into a page that helps; somebody who is not signed in is asked to."""
+    try:
+        return await handler(request)
+    except (aiosess.NotAuthenticated, aiosess.SessionRevoked) as error:
+        raise _to_sign_in(request) from error
+    except aiosess.SessionError as error:
+        return _error_page(request, error.status)
+    except AccountsUnavailable as error:
+        log.error("%s", error)  # noqa: TRY400 - a traceback says no more
+        return _error_page(request, HTTPStatus.SERVICE_UNAVAILABLE)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        response = _error_page(request, error.status)
+        if hdrs.ALLOW in error.headers:
+            response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+        return response
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return _error_page(request, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _to_sign_in(request: web.Request) -> web.HTTPSeeOther:
+    """Lead to the sign-in page, and from there back to the page that was asked for."""
+    wanted = own_path(request.path) if request.method in SAFE_METHODS else "/"
+    return web.HTTPSeeOther(f"/sign-in?{urlencode({'next': wanted})}", headers={hdrs.CACHE_CONTROL: "no-store"})
+
+
+def _error_page(request: web.Request, code: int) -> web.Response:
+    # This page does not look at the session: it is shown when that cannot be known.
+    status = HTTPStatus(code)
+    context = {
+        "status": status,
+        "explanation": _EXPLANATIONS.get(status, status.description or "Something went wrong."),
+        "again": request.path if request.method in SAFE_METHODS else None,
+    }
+    response = page(request, "error", context, status)
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers[hdrs.RETRY_AFTER] = RETRY_AFTER
+    return response

@@ -1,0 +1,48 @@
+"""How often somebody may try a password."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from time import monotonic
+
+from aiohttp import web
+
+
+@dataclass(slots=True)
+class _Tries:
+    count: int
+    since: float
+
+
+class Throttle:
+    """
+    A bounded count of the recent tries, by address and name.
+
+    It counts names that do not exist like those that do, and tries before
+    their outcome is known, so that a burst of parallel ones is counted whole.
+    """
+
+    def __init__(self, limit: int = 10, span: float = 300, max_keys: int = 10_000) -> None:
+        """Allow ``limit`` tries in ``span`` seconds; remember at most ``max_keys`` keys."""
+        self.span = span
+        self._limit = limit
+        self._max_keys = max_keys
+        self._tries: OrderedDict[tuple[str, str], _Tries] = OrderedDict()
+
+    def admit(self, address: str, name: str) -> bool:
+        """Count a try, and say whether it may go on."""
+        now = monotonic()
+        tries = self._tries.pop((address, name), None)
+        if tries is None or now - tries.since > self.span:
+            tries = _Tries(0, now)
+        tries.count += 1
+        self._tries[address, name] = tries
+        if len(self._tries) > self._max_keys:
+            self._tries.popitem(last=False)
+        return tries.count <= self._limit
+
+    def forget(self, address: str, name: str) -> None:
+        """Start again from zero: the password was right."""
+        self._tries.pop((address, name), None)
+
+
+THROTTLE = web.AppKey("throttle", Throttle)

@@ -1,0 +1,230 @@
+"""The pages and what their forms do."""
+
+from datetime import timedelta
+from http import HTTPStatus
+from typing import NoReturn
+from urllib.parse import urlencode
+
+from aiohttp import hdrs, web
+
+import aiosess
+from demo.accounts import ACCOUNTS, Account
+from demo.guard import own_path
+from demo.pages import page
+from demo.throttle import THROTTLE
+
+FRESH = timedelta(minutes=15)
+LONGEST_NOTE = 2000  # characters
+
+WRONG = "That name and password do not go together."
+TOO_OFTEN = "Too many tries. Please wait a few minutes."
+
+# What a page says after a form was sent; the address names the message and never holds its text.
+NOTICES = {
+    "signed-out": "You are signed out.",
+    "all-ended": "You are signed out on all your devices.",
+    "ended": "The session was ended. That device is signed out at its next request.",
+    "others-ended": "All other sessions were ended.",
+    "confirmed": "Thank you. For the next 15 minutes you can end sessions without your password.",
+    "saved": "Saved in this session.",
+    "removed": "Removed from this session.",
+}
+
+
+async def sign_in_page(request: web.Request) -> web.StreamResponse:
+    """Show the sign-in form."""
+    asked = request.query.get("next")
+    if request[aiosess.SESSIONS].is_authenticated:
+        raise _redirect(to=own_path(asked or "/"))
+    context = {"next": own_path(asked or "/"), "asked": asked is not None, "name": "", "error": None}
+    return page(request, "sign_in", context | _notice(request))
+
+
+async def sign_in(request: web.Request) -> web.StreamResponse:
+    """Check name and password and start a session."""
+    form = await _form(request)
+    name, wanted = form.get("name", ""), own_path(form.get("next", "/"))
+    account, error, status = await _try_password(request, name, form.get("password", ""))
+    if account is None:
+        context = {"next": wanted, "asked": False, "name": name[:32], "error": error, "notice": None}
+        return page(request, "sign_in", context, status)
+    await request[aiosess.SESSIONS].authenticate(account.id, remember="remember" in form)
+    raise _redirect(to=wanted)
+
+
+async def sign_out(request: web.Request) -> NoReturn:
+    """End this session."""
+    await request[aiosess.SESSIONS].logout()
+    raise _redirect(to="/sign-in", done="signed-out")
+
+
+async def home(request: web.Request) -> web.StreamResponse:
+    """Greet whoever is signed in."""
+    account = await _account(request)
+    return page(request, "home", {"account": account, "session": request[aiosess.SESSIONS].current})
+
+
+async def notes_page(request: web.Request) -> web.StreamResponse:
+    """Show what this session holds."""
+    return page(request, "notes", await _notes(request) | _notice(request))
+
+
+async def save_note(request: web.Request) -> web.StreamResponse:
+    """Keep a note in this session's data."""
+    account = await _account(request)
+    text = (await _form(request)).get("note", "").replace("\r\n", "\n")
+    error = f"A note has at most {LONGEST_NOTE} characters." if len(text) > LONGEST_NOTE else None
+    if error is None:
+        try:
+            await request[aiosess.SESSIONS].set("note", text)
+        except aiosess.InvalidData:
+            error = "A note cannot hold these characters."
+    if error is not None:
+        context = await _notes(request) | {"account": account, "note": text, "error": error, "notice": None}
+        return page(request, "notes", context, HTTPStatus.UNPROCESSABLE_ENTITY)
+    raise _redirect(to="/notes", done="saved")
+
+
+async def remove_note(request: web.Request) -> NoReturn:
+    """Remove the note from this session's data."""
+    await request[aiosess.SESSIONS].remove_key("note")
+    raise _redirect(to="/notes", done="removed")
+
+
+async def count(request: web.Request) -> NoReturn:
+    """Count one more; only this key is written, so a note saved at the same time is not lost."""
+    sessions = request[aiosess.SESSIONS]
+    await sessions.set("count", (sessions.get("count", int) or 0) + 1)
+    raise _redirect(to="/notes")
+
+
+async def devices_page(request: web.Request) -> web.StreamResponse:
+    """List the user's sessions, this one first, then the most recently active."""
+    account = await _account(request)
+    sessions = await request[aiosess.SESSIONS].list_my_sessions()
+    sessions.sort(key=lambda session: not session.is_current)
+    return page(request, "devices", {"account": account, "sessions": sessions} | _notice(request))
+
+
+async def end_session(request: web.Request) -> NoReturn:
+    """End one session of the user; ending this one signs out."""
+    sessions, session_id = request[aiosess.SESSIONS], request.match_info["id"]
+    _require_fresh(request)
+    await sessions.revoke(session_id)
+    if sessions.is_authenticated:
+        raise _redirect(to="/devices", done="ended")
+    raise _redirect(to="/sign-in", done="signed-out")
+
+
+async def end_others(request: web.Request) -> NoReturn:
+    """End all sessions of the user but this one."""
+    _require_fresh(request)
+    await request[aiosess.SESSIONS].logout_other()
+    raise _redirect(to="/devices", done="others-ended")
+
+
+async def end_all(request: web.Request) -> NoReturn:
+    """End all sessions of the user, this one too."""
+    _require_fresh(request)
+    await request[aiosess.SESSIONS].logout_all()
+    raise _redirect(to="/sign-in", done="all-ended")
+
+
+async def confirm_page(request: web.Request) -> web.StreamResponse:
+    """Ask for the password again."""
+    context = {"account": await _account(request), "next": own_path(request.query.get("next", "/")), "error": None}
+    return page(request, "confirm", context)
+
+
+async def confirm(request: web.Request) -> web.StreamResponse:
+    """Check the password again and note that the user has just proved who they are."""
+    account = await _account(request)
+    form = await _form(request)
+    wanted = own_path(form.get("next", "/"))
+    proven, error, status = await _try_password(request, account.name, form.get("password", ""))
+    if proven is None:
+        return page(request, "confirm", {"account": account, "next": wanted, "error": error}, status)
+    await request[aiosess.SESSIONS].reauthenticated()
+    raise _redirect(to=wanted, done="confirmed")
+
+
+ROUTES = (
+    web.get("/", home),
+    web.get("/sign-in", sign_in_page),
+    web.post("/sign-in", sign_in),
+    web.post("/sign-out", sign_out),
+    web.get("/notes", notes_page),
+    web.post("/notes", save_note),
+    web.post("/notes/remove", remove_note),
+    web.post("/notes/count", count),
+    web.get("/devices", devices_page),
+    web.post("/devices/end-others", end_others),
+    web.post("/devices/end-all", end_all),
+    web.post("/devices/{id}/end", end_session),
+    web.get("/confirm", confirm_page),
+    web.post("/confirm", confirm),
+)
+
+
+async def _account(request: web.Request) -> Account:
+    """Return whose session this is; without one, the visitor is asked to sign in."""
+    sessions = request[aiosess.SESSIONS]
+    if sessions.user_id is None:
+        raise aiosess.NotAuthenticated
+    account = await request.app[ACCOUNTS].find(sessions.user_id)
+    if account is None:
+        await sessions.logout_all()
+        raise aiosess.NotAuthenticated
+    return account
+
+
+async def _notes(request: web.Request) -> dict[str, object]:
+    account, sessions = await _account(request), request[aiosess.SESSIONS]
+    return {
+        "account": account,
+        "note": sessions.get("note", str) or "",
+        "count": sessions.get("count", int) or 0,
+        "longest": LONGEST_NOTE,
+        "error": None,
+    }
+
+
+async def _try_password(request: web.Request, name: str, password: str) -> tuple[Account | None, str, HTTPStatus]:
+    """Return the account, or None and what to tell the visitor: the same for a wrong name and a wrong password."""
+    throttle, key = request.app[THROTTLE], (request.remote or "", name.strip().lower()[:33])
+    if not throttle.admit(*key):
+        return None, TOO_OFTEN, HTTPStatus.TOO_MANY_REQUESTS
+    account = await request.app[ACCOUNTS].check(name, password)
+    if account is not None:
+        throttle.forget(*key)
+    return account, WRONG, HTTPStatus.FORBIDDEN
+
+
+def _require_fresh(request: web.Request) -> None:
+    """Lead to the password form, unless the user has proved who they are in the last minutes (ASVS 5.0, 7.5.2)."""
+    sessions = request[aiosess.SESSIONS]
+    if not sessions.is_authenticated:
+        raise aiosess.NotAuthenticated
+    if not sessions.is_fresh(FRESH):
+        raise _redirect(to="/confirm?next=/devices")
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    """Return the fields of a form; what is no form is refused."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise web.HTTPUnsupportedMediaType
+    try:
+        fields = await request.post()
+    except (ValueError, LookupError) as error:  # text that does not decode; a charset that does not exist
+        raise web.HTTPBadRequest from error
+    return {name: value for name, value in fields.items() if isinstance(value, str)}
+
+
+def _notice(request: web.Request) -> dict[str, str | None]:
+    return {"notice": NOTICES.get(request.query.get("done", ""))}
+
+
+def _redirect(*, to: str, done: str | None = None) -> web.HTTPSeeOther:
+    """Return the redirect after a form was sent; ``done`` names what the next page is to say."""
+    address = to if done is None else f"{to}?{urlencode({'done': done})}"
+    return web.HTTPSeeOther(address, headers={hdrs.CACHE_CONTROL: "no-store"})

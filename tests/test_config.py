@@ -1,0 +1,312 @@
+"""The options: what each refuses, how they go together, and the presets' numbers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import FrozenInstanceError, fields, replace
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiosess.config import LONGEST_SESSION, SessionConfig
+from aiosess.errors import ConfigError
+
+SPANS = (
+    *("idle_timeout", "absolute_timeout", "touch_interval", "rotate_every", "rotation_overlap", "late_window"),
+    *("max_staleness", "store_timeout", "sweep_interval"),
+)
+COUNTS = ("max_sessions_per_user", "max_data_bytes", "max_held_sessions", "pool_size")
+NAMES = ("cookie_name", "schema", "audience")
+CHOICES = ("fingerprint", "cookie_samesite")
+SWITCHES = ("insecure_cookies", "migrate")
+OTHERS = ("trusted_proxies", "on_event")
+OPTIONS = tuple(option.name for option in fields(SessionConfig) if option.init)
+SECOND = timedelta(seconds=1)
+
+
+def assert_refused(option: str, **options: Any) -> str:
+    """Check that some options are refused by the name of one, at first and as a change, and return the message."""
+    with pytest.raises(ConfigError, match=rf"^{option}: .") as caught:
+        SessionConfig(**options)
+    with pytest.raises(ConfigError, match=rf"^{option}: ."):
+        SessionConfig().with_options(options)
+    assert caught.value.__cause__ is None
+    return str(caught.value)
+
+
+def test_every_option_is_tried_here() -> None:
+    """No option is left out of these tests."""
+    assert sorted(SPANS + COUNTS + NAMES + CHOICES + SWITCHES + OTHERS) == sorted(OPTIONS)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_option_is_documented(option: str) -> None:
+    """Each option is described in the class's docstring."""
+    assert f"\n        {option}: " in (SessionConfig.__doc__ or "")
+
+
+def test_defaults() -> None:
+    """The defaults are those of the design."""
+    config = SessionConfig()
+    minute, day = timedelta(minutes=1), timedelta(days=1)
+    assert (config.idle_timeout, config.absolute_timeout, config.touch_interval) == (30 * day, 90 * day, 5 * minute)
+    assert (config.rotate_every, config.rotation_overlap, config.late_window) == (15 * minute, minute, 10 * minute)
+    assert (config.max_sessions_per_user, config.fingerprint, config.trusted_proxies) == (10, "report", ())
+    assert (config.max_staleness, config.max_data_bytes) == (timedelta(0), 16_384)
+    assert (config.cookie_name, config.cookie_samesite, config.insecure_cookies) == ("session", "Lax", False)
+
+
+# Wrong types
+
+
+def wrong_types() -> Iterator[tuple[str, object]]:
+    """Give each option with values that are not of its type."""
+    no_spans: tuple[object, ...] = (None, 60, 60.0, "60", True, [SECOND])
+    no_counts: tuple[object, ...] = (5.0, "5", True, False, [5], SECOND)
+    no_names: tuple[object, ...] = (None, 5, b"name", ["name"], True)
+    no_choices: tuple[object, ...] = (None, True, 0, [], ["Lax"], {}, b"Lax")
+    yield from ((span, value) for span in SPANS for value in no_spans)
+    yield from ((count, value) for count in COUNTS for value in no_counts)
+    yield from ((count, None) for count in COUNTS if count != "max_sessions_per_user")
+    yield from ((name, value) for name in NAMES for value in no_names)
+    yield from ((choice, value) for choice in CHOICES for value in no_choices)
+    yield from ((switch, value) for switch in SWITCHES for value in (None, 0, 1, "yes", "", []))
+    yield from (("trusted_proxies", value) for value in (None, 5, True, "10.0.0.0/8", b"10.0.0.0/8", [5], [None]))
+    yield from (("on_event", value) for value in (5, "print", [print], True, False))
+
+
+@pytest.mark.parametrize(("option", "value"), list(wrong_types()), ids=repr)
+def test_wrong_type_names_the_option(option: str, value: object) -> None:
+    """A value of another type is refused, and the message begins with the option's name."""
+    assert_refused(option, **{option: value})
+
+
+# Impossible values
+
+
+@pytest.mark.parametrize("option", SPANS)
+def test_span_is_positive(option: str) -> None:
+    """No span is negative, and none but max_staleness is zero."""
+    assert "positive" in assert_refused(option, **{option: -timedelta(microseconds=1)})
+    if option == "max_staleness":
+        assert SessionConfig(max_staleness=timedelta(0)).max_staleness == timedelta(0)
+    else:
+        assert "positive" in assert_refused(option, **{option: timedelta(0)})
+
+
+@pytest.mark.threat("DOS-01")
+@pytest.mark.parametrize("option", COUNTS)
+def test_count_fits_the_database(option: str) -> None:
+    """A count is from 1 to the largest int that a query can carry."""
+    for value in (1, 2**31 - 1):
+        assert getattr(SessionConfig().with_options({option: value}), option) == value
+    for value in (0, -1, 2**31, 10**30):
+        assert_refused(option, **{option: value})
+
+
+def test_cap_may_be_absent() -> None:
+    """None is no cap on the sessions of a user."""
+    assert SessionConfig(max_sessions_per_user=None).max_sessions_per_user is None
+
+
+@pytest.mark.threat("COO-01")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            "a b",
+            "a=b",
+            "a;b",
+            "a,b",
+            'a"b',
+            "a\\b",
+            "a\n",
+            "é",
+            "a\0",
+            "(a)",
+            "a/b",
+            "a@b",
+            "a:b",
+            "a" * 65,
+            "\ud800",
+        ),
+        *("__Host-session", "__host-session", "__Secure-session", "__SECURE-x"),
+    ],
+)
+def test_cookie_name_is_a_token(name: str) -> None:
+    """A name that is no RFC 9110 token, too long, or that brings a prefix of its own is refused."""
+    assert_refused("cookie_name", cookie_name=name)
+
+
+@pytest.mark.threat("DB-01")
+@pytest.mark.parametrize(
+    "schema",
+    ["", "Public", "a b", 'a"b', "a;b", "a.b", "1a", "a-b", "é", "a" * 64, "a\n", "pg_catalog", "pg_temp", "pg_x"],
+)
+def test_schema_is_a_plain_identifier(schema: str) -> None:
+    """A schema that would have to be quoted, would be cut, or belongs to PostgreSQL is refused."""
+    assert_refused("schema", schema=schema)
+
+
+@pytest.mark.parametrize("audience", ["", "a b", "é", "a\n", "a" * 65, "\x7f", "\0"])
+def test_audience_is_plain(audience: str) -> None:
+    """An audience is 1 to 64 visible ASCII characters."""
+    assert_refused("audience", audience=audience)
+
+
+def test_names_at_their_limits() -> None:
+    """The longest names are taken as they are."""
+    config = SessionConfig(cookie_name="a" * 64, schema="_" + "a1" * 31, audience="~" * 64)
+    assert (len(config.cookie_name), len(config.schema), len(config.audience)) == (64, 63, 64)
+
+
+@pytest.mark.parametrize(("option", "value"), [("fingerprint", "Report"), ("fingerprint", "on"), ("fingerprint", "")])
+def test_fingerprint_is_one_of_three(option: str, value: str) -> None:
+    """Another word for the fingerprint is refused, and the message lists the words."""
+    assert "report, enforce, off" in assert_refused(option, **{option: value})
+
+
+@pytest.mark.threat("COO-01")
+@pytest.mark.parametrize("value", ["None", "none", "lax", "STRICT", ""])
+def test_samesite_is_never_none(value: str) -> None:
+    """SameSite is Lax or Strict: a session cookie that goes everywhere is not on offer."""
+    assert "Lax, Strict" in assert_refused("cookie_samesite", cookie_samesite=value)
+
+
+@pytest.mark.threat("LOG-03")
+@pytest.mark.parametrize("bad", ["10.0.0.1/8", "localhost", "0.0.0.0/0", "::/0", "", "10.0.0.0/8, 192.0.2.1"])
+def test_bad_proxy_is_named(bad: str) -> None:
+    """A proxy that is no network, or all of them, is refused, and the message repeats it."""
+    assert repr(bad) in assert_refused("trusted_proxies", trusted_proxies=("192.0.2.0/24", bad))
+
+
+# How they go together
+
+
+@pytest.mark.parametrize(
+    ("shorter", "longer", "at_most"),
+    [
+        ("idle_timeout", "absolute_timeout", timedelta(hours=1)),
+        ("touch_interval", "idle_timeout", timedelta(hours=1)),
+        ("rotation_overlap", "late_window", timedelta(minutes=3)),
+    ],
+)
+def test_order_of_spans(shorter: str, longer: str, at_most: timedelta) -> None:
+    """One span may be as long as another, and not longer."""
+    assert getattr(SessionConfig().with_options({shorter: at_most, longer: at_most}), shorter) == at_most
+    message = assert_refused(shorter, **{shorter: at_most + timedelta(microseconds=1), longer: at_most})
+    assert longer in message
+
+
+@pytest.mark.threat("ROT-08")
+def test_late_window_is_shorter_than_rotation() -> None:
+    """A retired token is accepted for less time than a token is in use: else three generations would be alive."""
+    span = timedelta(minutes=5)
+    assert "rotate_every" in assert_refused("late_window", late_window=span, rotate_every=span)
+    assert SessionConfig(late_window=span - timedelta(microseconds=1), rotate_every=span).late_window < span
+
+
+@pytest.mark.threat("SES-06")
+def test_no_session_outlives_400_days() -> None:
+    """RFC 6265bis cuts a cookie's age at 400 days: that long, and no longer, may a session be."""
+    assert timedelta(days=400) == LONGEST_SESSION
+    assert SessionConfig(absolute_timeout=LONGEST_SESSION).absolute_timeout == LONGEST_SESSION
+    assert "400 days" in assert_refused("absolute_timeout", absolute_timeout=LONGEST_SESSION + SECOND)
+
+
+spans = st.timedeltas(timedelta(0), timedelta(days=500))
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(SPANS, spans)))
+def test_config_in_force_keeps_the_rules(options: dict[str, timedelta]) -> None:
+    """Whatever spans are asked for, a configuration that was made keeps every rule; else one of them is named."""
+    refused = ""
+    try:
+        config = SessionConfig().with_options(options)
+    except ConfigError as error:
+        refused = str(error).partition(":")[0]
+        config = SessionConfig()
+    assert refused in ("", *SPANS)
+    assert timedelta(0) < config.touch_interval <= config.idle_timeout <= config.absolute_timeout <= LONGEST_SESSION
+    assert timedelta(0) < config.rotation_overlap <= config.late_window < config.rotate_every
+    assert refused or all(getattr(config, name) == value for name, value in options.items())
+
+
+# Presets
+
+
+@pytest.mark.parametrize(
+    ("preset", "idle", "absolute"),
+    [
+        (SessionConfig.aal1, timedelta(days=30), timedelta(days=30)),
+        (SessionConfig.aal2, timedelta(hours=1), timedelta(hours=24)),
+        (SessionConfig.aal3, timedelta(minutes=15), timedelta(hours=12)),
+    ],
+)
+def test_presets_are_nist(preset: Callable[..., SessionConfig], idle: timedelta, absolute: timedelta) -> None:
+    """The presets have the limits of NIST SP 800-63B-4, leave the rest alone, and take further options."""
+    config = preset()
+    assert (config.idle_timeout, config.absolute_timeout) == (idle, absolute)
+    assert replace(config, idle_timeout=timedelta(days=30), absolute_timeout=timedelta(days=90)) == SessionConfig()
+    stricter = preset(idle_timeout=timedelta(minutes=5), max_sessions_per_user=1)
+    assert (stricter.idle_timeout, stricter.absolute_timeout) == (timedelta(minutes=5), absolute)
+    assert stricter.max_sessions_per_user == 1
+    with pytest.raises(ConfigError, match="idle_timeout"):
+        preset(idle_timeout=timedelta(days=31))
+
+
+# The record
+
+
+def test_config_is_frozen() -> None:
+    """An option cannot be changed once it was checked, and no new one can be put in."""
+    config = SessionConfig()
+    with pytest.raises(FrozenInstanceError):
+        config.idle_timeout = timedelta(days=400)  # type: ignore[misc]  # the test is that this fails
+    with pytest.raises((FrozenInstanceError, AttributeError, TypeError)):
+        config.anything = 1  # type: ignore[attr-defined]  # the test is that this fails
+    with pytest.raises(TypeError):
+        SessionConfig(timedelta(days=1))  # type: ignore[call-arg]  # options go by name
+
+
+def test_with_options_is_a_checked_copy() -> None:
+    """A copy has the changes and all the rest; the original stays as it was."""
+    config = SessionConfig(pool_size=3)
+    changed = config.with_options({"audience": "shop", "trusted_proxies": ("10.0.0.0/8",)})
+    assert (changed.pool_size, changed.audience, config.audience) == (3, "shop", "aiosess")
+    assert (changed.trusted_networks, config.trusted_networks) == ((ip_network("10.0.0.0/8"),), ())
+    assert config.with_options({}) == config
+
+
+@pytest.mark.parametrize("option", ["idle_timout", "trusted_networks", "secret", "dsn", "__class__", "aal1", ""])
+def test_unknown_option_is_named(option: str) -> None:
+    """An option that does not exist is a ConfigError, what the class computes for itself included."""
+    with pytest.raises(ConfigError, match=f"^{option}: there is no such option$"):
+        SessionConfig().with_options({"pool_size": 3, option: 1})
+
+
+@pytest.mark.threat("LOG-03")
+@pytest.mark.parametrize("kind", [tuple, list, iter, lambda values: (value for value in values)])
+def test_proxies_survive_a_copy(kind: Callable[[list[str]], Any]) -> None:
+    """Proxies that came as a list or an iterator are kept: a copy trusts the same, and a change of the list nobody."""
+    given = ["10.0.0.0/8", "unix"]
+    config = SessionConfig(trusted_proxies=kind(given))
+    given.clear()
+    for each in (config, config.with_options({"pool_size": 3})):
+        assert each.trusted_proxies == ("10.0.0.0/8", "unix")
+        assert each.trusted_networks == (ip_network("10.0.0.0/8"), "unix")
+    assert hash(config) == hash(config.with_options({}))
+
+
+@pytest.mark.parametrize("hook", [print, lambda _: None, list, None])
+def test_hook_is_any_callable(hook: Callable[[Any], None] | None) -> None:
+    """A hook is whatever can be called, or None."""
+    assert SessionConfig(on_event=hook).on_event is hook
+
+
+def test_proxies_are_not_named_in_the_repr() -> None:
+    """The repr shows the options as given, without what was computed from them."""
+    assert "trusted_networks" not in repr(SessionConfig())

@@ -1,0 +1,182 @@
+"""Records: what events and sessions say, and what their reprs keep to themselves."""
+
+import dataclasses
+import inspect
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args, get_type_hints
+from uuid import UUID
+
+import pytest
+
+from aiosess import events
+from aiosess.events import Event, Origin, SessionEvent
+from aiosess.session import Retired, Row, Session, retired_from_json
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+
+ROW = Row(
+    id=UUID("01890a5d-ac96-774b-bcce-b302099a8057"),
+    user_id="alice@example.org",
+    secret_hash=b"secret-hash-private",
+    version=3,
+    token_id="token-id-private",
+    parent_id="parent-id-private",
+    promoted_at=NOW,
+    settled_at=None,
+    mint_until=None,
+    retired=(Retired("retired-private", 1.5),),
+    revision=9,
+    ip="198.51.100.7",
+    user_agent="Agent/1.0 (private)",
+    device_name="Firefox on Linux",
+    device_type="desktop",
+    fingerprint="0123456789abcdef",
+    data='{"cart": ["book-private"], "n": 1}',
+    authenticated_at=NOW,
+    created_at=NOW,
+    last_active_at=LATER,
+    expires_at=NOW + timedelta(days=1),
+    ends_at=NOW + timedelta(days=2),
+    remember=True,
+)
+ORIGIN = Origin(ip="203.0.113.9", user_agent="Other/2.0 (private)", device_name="curl", device_type="unknown")
+PRIVATE = (
+    *(str(ROW.id), ROW.id.hex, ROW.user_id, "private", "198.51.100.7", "203.0.113.9", "Agent", "Other", "book", "cart"),
+)
+
+DETAILS: dict[type[Event], dict[str, Any]] = {
+    events.Created: {},
+    events.NewDevice: {},
+    events.Rotated: {"cause": "requested"},
+    events.Revoked: {"reason": "logout"},
+    events.Evicted: {},
+    events.Expired: {},
+    events.ReuseDetected: {"presenter": ORIGIN},
+    events.WentBack: {},
+    events.FingerprintChanged: {"presenter": ORIGIN},
+    events.CookieConflicted: {"presenter": ORIGIN},
+}
+KINDS = [
+    kind
+    for _, kind in inspect.getmembers(events, inspect.isclass)
+    if issubclass(kind, Event) and kind not in (Event, SessionEvent)
+]
+
+
+def made(kind: type[Event]) -> Event:
+    """Return an event of a kind, about the row."""
+    if issubclass(kind, SessionEvent):
+        return kind.of(ROW, LATER, **DETAILS[kind])
+    return kind(at=LATER, **DETAILS[kind])
+
+
+def test_every_kind_is_tried_here() -> None:
+    """No kind of event is left out of these tests."""
+    assert set(KINDS) == set(DETAILS)
+
+
+@pytest.mark.threat("LOG-01")
+@pytest.mark.parametrize("kind", KINDS)
+def test_event_may_be_logged(kind: type[Event]) -> None:
+    """An event's repr shows its kind and details, and no id, address, User-Agent or data."""
+    shown = repr(made(kind))
+    assert shown.startswith(f"{kind.__name__}(")
+    assert not [private for private in PRIVATE if private in shown]
+    for name in ("cause", "reason"):
+        assert name not in DETAILS[kind] or f"{name}={DETAILS[kind][name]!r}" in shown
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if issubclass(kind, SessionEvent)])
+def test_event_tells_of_its_session(kind: type[SessionEvent]) -> None:
+    """What an application needs for a message to its user are the event's fields, taken from the row."""
+    event = kind.of(ROW, LATER, **DETAILS[kind])
+    assert (event.at, event.session_id, event.user_id) == (LATER, ROW.id, ROW.user_id)
+    assert (event.created_at, event.last_active_at) == (ROW.created_at, ROW.last_active_at)
+    assert (event.origin.ip, event.origin.user_agent) == (ROW.ip, ROW.user_agent)
+    assert (event.origin.device_name, event.origin.device_type) == (ROW.device_name, ROW.device_type)
+    assert {name: getattr(event, name) for name in DETAILS[kind]} == DETAILS[kind]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, Origin])
+def test_event_is_typed_and_frozen(kind: type[Any]) -> None:
+    """Each field has a type that says something, goes by name, and cannot be changed by one hook for the next."""
+    hints = get_type_hints(kind)
+    assert not [field.name for field in dataclasses.fields(kind) if hints[field.name] in (Any, object, dict)]
+    assert all(field.kw_only for field in dataclasses.fields(kind))
+    event = ORIGIN if kind is Origin else made(kind)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(event, dataclasses.fields(kind)[0].name, None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_event_has_no_unknown_details(kind: type[Event]) -> None:
+    """A detail that the kind does not have is an error, and so is one that is missing."""
+    with pytest.raises(TypeError):
+        kind(at=LATER, **DETAILS[kind], more=1)  # type: ignore[call-arg]  # the test is that this fails
+    if issubclass(kind, SessionEvent):
+        with pytest.raises(TypeError):
+            kind.of(ROW, LATER, **DETAILS[kind], more=1)
+        if DETAILS[kind]:
+            with pytest.raises(TypeError):
+                kind.of(ROW, LATER)
+
+
+def test_reasons_are_the_operations() -> None:
+    """A revocation's reason is one of the ways in which somebody decides to end a session."""
+    assert get_args(get_type_hints(events.Revoked)["reason"]) == (
+        *("login", "logout", "logout_all", "logout_other", "revoke", "revoke_user", "fingerprint"),
+    )
+
+
+# Sessions and rows
+
+
+@pytest.mark.threat("LOG-01")
+def test_records_may_be_logged() -> None:
+    """Neither a session's repr nor a row's shows ids, addresses, data or anything of a token."""
+    for record in (Session.from_row(ROW), ROW):
+        shown = repr(record)
+        assert "Firefox on Linux" in shown
+        assert not [private for private in PRIVATE if private in shown]
+
+
+def test_session_has_what_an_application_may_see() -> None:
+    """A session has the row's public fields and nothing of its token."""
+    session = Session.from_row(ROW, is_current=True)
+    names = [field.name for field in dataclasses.fields(Session)]
+    assert names == [
+        *("id", "user_id", "ip", "user_agent", "device_name", "device_type", "data", "created_at", "last_active_at"),
+        *("authenticated_at", "expires_at", "is_current"),
+    ]
+    for name in names[:-1]:
+        assert getattr(session, name) == (json.loads(ROW.data) if name == "data" else getattr(ROW, name))
+    assert session.is_current
+    assert not Session.from_row(ROW).is_current
+
+
+@pytest.mark.threat("SES-13")
+def test_session_data_is_its_own() -> None:
+    """The mapping cannot be changed, and what is changed within it reaches no other reader of the same row."""
+    first, second = Session.from_row(ROW), Session.from_row(ROW)
+    with pytest.raises(TypeError):
+        first.data["cart"] = []  # type: ignore[index]  # the test is that this fails
+    first.data["cart"].append("pen")
+    assert second.data == {"cart": ["book-private"], "n": 1}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        first.user_id = "mallory"  # type: ignore[misc]  # the test is that this fails
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[]", ()),
+        ("[ ]", ()),
+        ('[["a", 1767225600.123456]]', (Retired("a", 1767225600.123456),)),
+        ('[["a", 1], ["b", 2.5]]', (Retired("a", 1), Retired("b", 2.5))),
+    ],
+)
+def test_retired_tokens_are_read(text: str, expected: tuple[Retired, ...]) -> None:
+    """The row's list of retired tokens is read in its order."""
+    assert retired_from_json(text) == expected

@@ -1,0 +1,431 @@
+"""Signing in: fixation, the cap, the race with a revocation, and the two limits of a session's life."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from aiohttp import web
+
+import aiosess
+from aiosess import events
+from tests.site import Browser, Site, age, logged_pool, make_app, set_cookies, visit
+
+DAY = 24 * 3600
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
+
+
+@pytest.fixture
+async def site(dsn: str, seen: list[events.Event]) -> AsyncIterator[Site]:
+    """Return a running application whose events are seen."""
+    async with visit(make_app(dsn, on_event=seen.append)) as site:
+        yield site
+
+
+@pytest.fixture
+def seen() -> list[events.Event]:
+    """Return the events of the site."""
+    return []
+
+
+def names(seen: list[Any]) -> Counter[str]:
+    """Count events by their names."""
+    return Counter(type(event).__name__ for event in seen)
+
+
+async def session_id(browser: Browser) -> UUID:
+    """Return the id of the browser's session."""
+    result: UUID = await browser.run(current_id)
+    return result
+
+
+async def current_id(sessions: aiosess.SessionManager) -> UUID:
+    """Read the current session's id inside a request."""
+    assert sessions.current is not None
+    return sessions.current.id
+
+
+async def ids(pg: asyncpg.Connection) -> set[UUID]:
+    """Return the ids of all rows."""
+    return {row["id"] for row in await pg.fetch("select id from aiosess_sessions")}
+
+
+async def times(pg: asyncpg.Connection) -> tuple[datetime, datetime, datetime]:
+    """Return last_active_at, expires_at and ends_at of the only row."""
+    row = await pg.fetchrow("select last_active_at, expires_at, ends_at from aiosess_sessions")
+    assert row is not None
+    return tuple(row)
+
+
+# Fixation
+
+
+@pytest.mark.threat("SES-01")
+async def test_planted_session_is_destroyed_by_the_login(site: Site, seen: list[events.Event]) -> None:
+    """Whoever planted their own session's cookie before the login has nothing after it."""
+    attacker = await (await site.browser()).login("mallory")
+    planted = attacker.token
+    victim = await site.browser(planted)
+    await victim.login("alice")
+    assert victim.token != planted
+    assert await victim.user() == "alice"
+    assert await (await site.browser(planted)).user() is None
+    revoked = [event for event in seen if isinstance(event, events.Revoked)]
+    assert [(event.reason, event.user_id) for event in revoked] == [("login", "mallory")]
+
+
+@pytest.mark.threat("SES-01")
+async def test_login_again_makes_a_new_id(site: Site, pg: asyncpg.Connection) -> None:
+    """The same user's second login in one browser gives a new session and leaves no second row."""
+    browser = await (await site.browser()).login("alice")
+    old_token, old_id = browser.token, await session_id(browser)
+    await browser.login("alice")
+    new_id = await session_id(browser)
+    assert new_id != old_id
+    assert await ids(pg) == {new_id}
+    assert await (await site.browser(old_token)).user() is None
+
+
+@pytest.mark.threat("SES-01")
+async def test_planted_rubbish_is_not_taken_over(site: Site) -> None:
+    """A cookie that was never ours does not become the session's token."""
+    browser = await site.browser("planted")
+    await browser.login("alice")
+    assert browser.token is not None
+    assert "planted" not in browser.token
+    assert await browser.user() == "alice"
+
+
+async def test_two_browsers_have_two_sessions(site: Site, pg: asyncpg.Connection) -> None:
+    """A login ends nothing but the session that its own request carried."""
+    first = await (await site.browser()).login("alice")
+    second = await (await site.browser()).login("alice")
+    assert await ids(pg) == {await session_id(first), await session_id(second)}
+
+
+# Events
+
+
+async def test_login_events_come_once_each(site: Site, seen: list[events.Event]) -> None:
+    """A first login is Created and NewDevice, a second from such a browser only Created, another kind both again."""
+    await (await site.browser()).login("alice")
+    assert names(seen) == {"Created": 1, "NewDevice": 1}
+    await (await site.browser()).login("alice")
+    assert names(seen) == {"Created": 2, "NewDevice": 1}
+    await (await site.browser()).post("/login/alice", headers={"User-Agent": FIREFOX})
+    assert names(seen) == {"Created": 3, "NewDevice": 2}
+    newest = seen[-1]
+    assert isinstance(newest, events.NewDevice)
+    assert (newest.user_id, newest.origin.device_name, newest.origin.ip) == ("alice", "Firefox on Linux", "127.0.0.1")
+
+
+async def test_another_users_device_is_new_to_this_one(site: Site, seen: list[events.Event]) -> None:
+    """What device is known is asked per user."""
+    await (await site.browser()).login("alice")
+    await (await site.browser()).login("bob")
+    assert names(seen) == {"Created": 2, "NewDevice": 2}
+
+
+# The cap
+
+
+async def test_the_least_recently_active_is_evicted(
+    dsn: str, seen: list[events.Event], pg: asyncpg.Connection
+) -> None:
+    """Over the cap goes who was not active for longest, not who came first; it is told once, with its id."""
+    async with visit(make_app(dsn, max_sessions_per_user=3, on_event=seen.append)) as site:
+        browsers = [await (await site.browser()).login("alice") for _ in range(3)]
+        known = [await session_id(browser) for browser in browsers]
+        await age(pg, 600, f"id = '{known[1]}'")
+        await age(pg, 300, f"id = '{known[0]}'")
+        await (await site.browser()).login("alice")
+        assert [await browser.user() for browser in browsers] == ["alice", None, "alice"]
+        await (await site.browser()).login("alice")
+        assert [await browser.user() for browser in browsers] == [None, None, "alice"]
+    evicted = [event.session_id for event in seen if isinstance(event, events.Evicted)]
+    assert evicted == [known[1], known[0]]
+
+
+async def test_a_login_at_the_cap_that_replaces_its_own_session_evicts_nobody(
+    dsn: str, seen: list[events.Event]
+) -> None:
+    """The earlier session of the request makes the room that its successor needs."""
+    async with visit(make_app(dsn, max_sessions_per_user=2, on_event=seen.append)) as site:
+        first = await (await site.browser()).login("alice")
+        second = await (await site.browser()).login("alice")
+        await second.login("alice")
+        assert [await first.user(), await second.user()] == ["alice", "alice"]
+    assert names(seen)["Evicted"] == 0
+
+
+async def test_expired_sessions_take_no_room(dsn: str, pg: asyncpg.Connection) -> None:
+    """A session whose time is up is not counted against the cap, though its row is still there."""
+    async with visit(make_app(dsn, max_sessions_per_user=2)) as site:
+        gone = await (await site.browser()).login("alice")
+        kept = await (await site.browser()).login("alice")
+        await age(pg, 31 * DAY, f"id = '{await session_id(gone)}'")
+        await (await site.browser()).login("alice")
+        assert await kept.user() == "alice"
+
+
+async def test_other_users_are_not_counted(dsn: str) -> None:
+    """The cap is per user."""
+    async with visit(make_app(dsn, max_sessions_per_user=1)) as site:
+        alice = await (await site.browser()).login("alice")
+        bob = await (await site.browser()).login("bob")
+        assert [await alice.user(), await bob.user()] == ["alice", "bob"]
+
+
+async def test_no_cap(dsn: str) -> None:
+    """With None as the cap nobody is evicted."""
+    async with visit(make_app(dsn, max_sessions_per_user=None)) as site:
+        browsers = [await (await site.browser()).login("alice") for _ in range(12)]
+        assert await site.store.count() == len(browsers)
+
+
+@pytest.mark.threat("SES-09")
+async def test_the_cap_is_exact_under_concurrent_logins(
+    dsn: str, seen: list[events.Event], pg: asyncpg.Connection
+) -> None:
+    """Of 50 parallel logins over two instances 5 stay, exactly, and what was idle before them is gone first."""
+    options = {"max_sessions_per_user": 5, "on_event": seen.append}
+    async with visit(make_app(dsn, **options)) as one, visit(make_app(dsn, **options)) as other:
+        for _ in range(5):
+            await (await one.browser()).login("alice")
+        idle = await ids(pg)
+        await age(pg, 3600)
+        browsers = [await site.browser() for site in [one, other] * 25]
+        await asyncio.gather(*(browser.login("alice") for browser in browsers))
+        live = await ids(pg)
+        users = await asyncio.gather(*(browser.user() for browser in browsers))
+    assert len(live) == 5
+    assert not live & idle
+    assert Counter(users) == {"alice": 5, None: 45}
+    evicted = [event.session_id for event in seen if isinstance(event, events.Evicted)]
+    assert len(evicted) == len(set(evicted)) == 50
+    assert idle < set(evicted)
+    assert names(seen)["Created"] == 55
+
+
+# A revocation while a login is under way
+
+
+class SlowLogin:
+    """A login that waits between its arrival and authenticate(), as a password hash takes its time."""
+
+    def __init__(self) -> None:
+        """Nobody has arrived."""
+        self.arrived, self.checked = asyncio.Event(), asyncio.Event()
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Wait for the test, then sign alice in."""
+        self.arrived.set()
+        await self.checked.wait()
+        await request["sessions"].authenticate("alice")
+        return web.Response(text="in")
+
+
+@pytest.mark.threat("SES-07")
+@pytest.mark.parametrize("way", ["revoke_user", "logout_all", "logout_other"])
+async def test_revocation_catches_a_login_under_way(way: str, dsn: str, pg: asyncpg.Connection) -> None:
+    """Who had only just proved the old password when all sessions were ended does not get in, on any instance."""
+    slow = SlowLogin()
+    async with visit(make_app(dsn, web.post("/slow", slow.handle))) as one, visit(make_app(dsn)) as other:
+        owner = await (await other.browser()).login("alice")
+        own_id = await session_id(owner)
+        thief = await one.browser()
+        login = asyncio.create_task(thief.post("/slow"))
+        await slow.arrived.wait()
+        if way == "revoke_user":
+            assert await other.store.revoke_user("alice") == 1
+        else:
+            assert (await owner.post(f"/do/{way}")).status == 200
+        slow.checked.set()
+        response = await login
+        assert response.status == 401
+        assert not set_cookies(response)
+        assert await thief.user() is None
+        assert await ids(pg) == ({own_id} if way == "logout_other" else set())
+
+
+@pytest.mark.threat("SES-07")
+async def test_revocation_catches_a_login_that_waits_for_a_connection(dsn: str, pg: asyncpg.Connection) -> None:
+    """The time that a login spends in the queue for a connection counts as under way."""
+    slow = SlowLogin()
+    async with (
+        asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool,
+        visit(make_app(dsn, web.post("/slow", slow.handle), pool=pool)) as one,
+        visit(make_app(dsn)) as other,
+    ):
+        slow.checked.set()
+        thief = await one.browser()
+        async with pool.acquire():
+            login = asyncio.create_task(thief.post("/slow"))
+            await slow.arrived.wait()
+            await other.store.revoke_user("alice")
+        assert (await login).status == 401
+        assert await ids(pg) == set()
+
+
+@pytest.mark.threat("SES-07")
+async def test_login_after_a_revocation_works(site: Site) -> None:
+    """A login that arrives after the revocation is not held back by it."""
+    await site.store.revoke_user("alice")
+    browser = await (await site.browser()).login("alice")
+    assert await browser.user() == "alice"
+
+
+@pytest.mark.threat("SES-07")
+async def test_revocation_of_one_user_does_not_hold_back_another(dsn: str) -> None:
+    """A login under way of another user goes on."""
+    slow = SlowLogin()
+    async with visit(make_app(dsn, web.post("/slow", slow.handle))) as site:
+        browser = await site.browser()
+        login = asyncio.create_task(browser.post("/slow"))
+        await slow.arrived.wait()
+        await site.store.revoke_user("bob")
+        slow.checked.set()
+        assert (await login).status == 200
+        assert await browser.user() == "alice"
+
+
+# The limits of a session's life
+
+
+@pytest.mark.threat("COO-09")
+async def test_the_row_decides_and_not_the_cookie(site: Site, pg: asyncpg.Connection) -> None:
+    """A cookie that is good for 90 days does not help a row whose time is up."""
+    browser = await (await site.browser()).login("alice")
+    assert await browser.user() == "alice"
+    await age(pg, 30 * DAY + 1)
+    assert browser.token is not None
+    assert await browser.user() is None
+
+
+@pytest.mark.threat("SES-05")
+async def test_idle_timeout_ends_a_session(site: Site, pg: asyncpg.Connection) -> None:
+    """One minute before the idle timeout a session is live; at the timeout it has ended."""
+    early = await (await site.browser()).login("alice")
+    late = await (await site.browser()).login("bob")
+    await age(pg, 30 * DAY - 60, "user_id = 'alice'")
+    await age(pg, 30 * DAY, "user_id = 'bob'")
+    assert await early.user() == "alice"
+    assert await late.user() is None
+
+
+@pytest.mark.threat("SES-05")
+async def test_activity_starts_the_idle_timeout_anew(dsn: str, pg: asyncpg.Connection) -> None:
+    """A session that is used after 29 days is live 29 days later, and then dies of idleness all the same."""
+    async with visit(make_app(dsn)) as site:
+        token = (await (await site.browser()).login("alice")).token
+    await age(pg, 29 * DAY)
+    async with visit(make_app(dsn)) as site:
+        assert await (await site.browser(token)).user() == "alice"
+    last_active_at, expires_at, _ = await times(pg)
+    assert expires_at - last_active_at == timedelta(days=30)
+    await age(pg, 29 * DAY)
+    async with visit(make_app(dsn)) as site:
+        assert await (await site.browser(token)).user() == "alice"
+    await age(pg, 30 * DAY)
+    async with visit(make_app(dsn)) as site:
+        assert await (await site.browser(token)).user() is None
+
+
+@pytest.mark.threat("SES-05")
+async def test_activity_is_written_once_per_touch_interval(dsn: str, pg: asyncpg.Connection) -> None:
+    """Within touch_interval of the last one no activity is written; beyond it one is, and no more for many requests."""
+    async with visit(make_app(dsn)) as site:
+        token = (await (await site.browser()).login("alice")).token
+    await age(pg, 290)
+    before = await times(pg)
+    async with visit(make_app(dsn)) as site:
+        await (await site.browser(token)).user()
+    assert await times(pg) == before
+
+    await age(pg, 20)
+    async with logged_pool(dsn) as (pool, statements):
+        async with visit(make_app(dsn, pool=pool)) as site:
+            browser = await site.browser(token)
+            for _ in range(20):
+                await browser.user()
+        assert sum("last_active_at = greatest" in statement for statement in statements) == 1
+    after = await times(pg)
+    assert after[0] > before[0]
+    assert after[1] - after[0] == timedelta(days=30)
+
+
+@pytest.mark.threat("SES-05")
+async def test_a_touch_never_goes_back_or_beyond_the_idle_timeout(dsn: str, pg: asyncpg.Connection) -> None:
+    """However often a session is touched, it expires no later than idle_timeout after its last activity."""
+    async with visit(make_app(dsn)) as site:
+        token = (await (await site.browser()).login("alice")).token
+    for _ in range(3):
+        await age(pg, 400)
+        previous = await times(pg)
+        async with visit(make_app(dsn)) as site:
+            await (await site.browser(token)).user()
+        last_active_at, expires_at, _ = await times(pg)
+        assert last_active_at > previous[0]
+        assert expires_at - last_active_at <= timedelta(days=30)
+
+
+@pytest.mark.threat("SES-05")
+async def test_anonymous_and_dead_requests_touch_nothing(dsn: str, pg: asyncpg.Connection) -> None:
+    """An expired session's cookie, however busily sent, does not move its row."""
+    async with visit(make_app(dsn)) as site:
+        token = (await (await site.browser()).login("alice")).token
+    await age(pg, 30 * DAY + 1)
+    before = await times(pg)
+    async with visit(make_app(dsn)) as site:
+        browser = await site.browser(token)
+        for _ in range(3):
+            assert await browser.user() is None
+    assert await times(pg) == before
+
+
+@pytest.mark.threat("SES-06")
+async def test_activity_does_not_move_the_absolute_limit(dsn: str, pg: asyncpg.Connection) -> None:
+    """A session in daily use ends 90 days after its login."""
+    async with visit(make_app(dsn)) as site:
+        token: str | None = (await (await site.browser()).login("alice")).token
+    for days in (29, 29, 29):
+        await age(pg, days * DAY)
+        async with visit(make_app(dsn)) as site:
+            browser = await site.browser(token)
+            assert await browser.user() == "alice"
+            token = browser.token
+    _, expires_at, ends_at = await times(pg)
+    assert expires_at == ends_at
+    await age(pg, 3 * DAY)
+    async with visit(make_app(dsn)) as site:
+        assert await (await site.browser(token)).user() is None
+
+
+@pytest.mark.threat("SES-06")
+@pytest.mark.parametrize("change", ["rotate", "reauthenticated", "data"])
+async def test_changes_do_not_move_the_absolute_limit(change: str, site: Site, pg: asyncpg.Connection) -> None:
+    """Rotation, a new proof of who one is, and data leave the end of the session where it was."""
+    browser = await (await site.browser()).login("alice")
+    await age(pg, 20 * DAY)
+    before = await times(pg)
+    if change == "data":
+        await browser.post("/set/key", json=1)
+    else:
+        await browser.post(f"/do/{change}")
+    assert await times(pg) == before
+    assert await browser.user() == "alice"
+
+
+@pytest.mark.threat("SES-06")
+async def test_the_cookie_never_outlives_the_absolute_limit(site: Site, pg: asyncpg.Connection) -> None:
+    """The cookie of a later token has only the time that is left."""
+    browser = await (await site.browser()).login("alice")
+    await age(pg, 20 * DAY)
+    response = await browser.post("/do/rotate")
+    (cookie,) = set_cookies(response)
+    max_age = int(cookie.split("Max-Age=")[1].split(";")[0])
+    assert 70 * DAY - 60 <= max_age <= 70 * DAY
