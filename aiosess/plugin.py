@@ -254,8 +254,8 @@ def _send_cookie(response: web.StreamResponse, cookie: str) -> None:
 
 
 def _vary_by_cookie(response: web.StreamResponse) -> None:
-    known = response.headers.get(hdrs.VARY)
-    if known is None:
+    known = ", ".join(response.headers.getall(hdrs.VARY, ()))
+    if not known:
         response.headers[hdrs.VARY] = hdrs.COOKIE
     elif not {"*", "cookie"} & {field.strip(" \t").lower() for field in known.split(",")}:
         response.headers[hdrs.VARY] = f"{known}, {hdrs.COOKIE}"

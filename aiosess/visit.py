@@ -54,6 +54,7 @@ class Visit:
         token: The token that was accepted, or made by this request; None: anonymous.
         row: The session's row that goes with it.
         began: When the request came in, by the monotonic clock.
+        looked: Whether the response depends on who is asking.
 
     """
 
@@ -61,7 +62,6 @@ class Visit:
         "_ended",
         "_has_cookie",
         "_late",
-        "_looked",
         "_mints",
         "_outgoing",
         "_request",
@@ -69,6 +69,7 @@ class Visit:
         "_unknown",
         "began",
         "headers",
+        "looked",
         "row",
         "services",
         "token",
@@ -87,7 +88,7 @@ class Visit:
         self._unknown: str | None = None
         self._outgoing: str | None = None
         self._ended: Token | None = None
-        self._mints = self._late = self._looked = self._sealed = self._has_cookie = False
+        self._mints = self._late = self.looked = self._sealed = self._has_cookie = False
 
     # Coming in
 
@@ -121,7 +122,7 @@ class Visit:
                     return
                 now = services.store.clock.now()
                 verdict = judge(row, token, now, services.config)
-                if verdict.meaning is Meaning.CURRENT and self.headers.get(hdrs.USER_AGENT) == row.user_agent:
+                if verdict.meaning is Meaning.CURRENT and self.headers.get(hdrs.USER_AGENT, "") == row.user_agent:
                     self._accept(row, token, verdict, now)  # all but a few requests
                     return
                 if await self._follow(row, token, verdict, now):
@@ -190,14 +191,9 @@ class Visit:
             StoreUnavailable: that is unknown.
 
         """
-        self._looked = True
+        self.looked = True
         if self._unknown is not None:
             raise StoreUnavailable(self._unknown)
-
-    @property
-    def looked(self) -> bool:
-        """Whether the response depends on who is asking."""
-        return self._looked
 
     @property
     def is_late(self) -> bool:
@@ -215,7 +211,7 @@ class Visit:
         services.checker.hold(row)
         self.token, self.row, self._unknown, self._ended = token, row, None, None
         self._mints = self._late = False
-        self._looked = True
+        self.looked = True
         self._outgoing = self._cookie_with(token)
 
     def update(self, row: Row) -> None:

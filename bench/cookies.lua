@@ -7,9 +7,9 @@ end
 local n = 0
 
 function request()
-  if #cookies == 0 then return wrk.format("GET", "/") end
+  if #cookies == 0 then return wrk.format("GET", "/", { ["User-Agent"] = "wrk" }) end
   n = n % #cookies + 1
-  return wrk.format("GET", "/", { Cookie = cookies[n] })
+  return wrk.format("GET", "/", { Cookie = cookies[n], ["User-Agent"] = "wrk" })
 end
 
 function done(summary, latency)

@@ -29,7 +29,7 @@ STOP_WITHIN = 3.0  # seconds for requests that are under way
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class CannotStart(Exception):  # noqa: N818 - says what happened, as aiosess's own errors do
+class CannotStart(Exception):
     """What to tell the user, in one line."""
 
 

@@ -20,7 +20,7 @@ LONGEST_PASSWORD = 1024  # characters; hashing a megabyte would be work for noth
 SAMPLES = {"ada": "bernoulli-numbers-by-steam", "grace": "nanosecond-of-copper-wire"}
 
 
-class AccountsUnavailable(Exception):  # noqa: N818 - named like aiosess.StoreUnavailable
+class AccountsUnavailable(Exception):
     """PostgreSQL did not answer, or not in time."""
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,7 +141,7 @@ class Browser:
         assert (await self.post(f"/login/{user}")).status == 200
         return self
 
-    async def run(self, job: Job) -> Any:  # noqa: ANN401 - whatever the job returns
+    async def run(self, job: Job) -> Any:
         """Do something with the manager inside a request; return its result or raise its error. See also reply."""
         number, errand = uuid4().hex, Errand(job)
         _errands[number] = errand
@@ -334,11 +334,11 @@ async def visit(app: web.Application, **options: Any) -> AsyncIterator[Site]:
         await site.close()
 
 
-async def eventually(ask: Callable[[], Awaitable[Any]]) -> None:
-    """Ask until the answer is true: for what other tasks, processes and servers do in their own time."""
-    async with asyncio.timeout(10):
-        while not await ask():
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - what is asked sends no events
+async def eventually(ask: Callable[[], Awaitable[Any]], *, within: float = 10) -> None:
+    """Ask until the answer is true: for what other tasks, processes and servers do in their own time (seconds)."""
+    async with asyncio.timeout(within):
+        while not await ask():  # noqa: ASYNC110 - what is asked sends no events
+            await asyncio.sleep(0.01)
 
 
 async def somebody_waits(pg: asyncpg.Connection) -> None:
@@ -365,12 +365,12 @@ async def age(pg: asyncpg.Connection, seconds: float, where: str = "true") -> No
                 from jsonb_array_elements(retired) e
             )
         where {where}
-        """,
+        """,  # noqa: S608 - a condition that a test wrote
         seconds,
     )
 
 
 async def make_due(pg: asyncpg.Connection, where: str = "true") -> None:
     """Bring sessions to the point where the next response mints a successor."""
-    await pg.execute(f"update aiosess_sessions set settled_at = now() where {where}")
+    await pg.execute(f"update aiosess_sessions set settled_at = now() where {where}")  # noqa: S608 - the same
     await age(pg, 3600, where)

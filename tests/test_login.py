@@ -133,9 +133,7 @@ async def test_another_users_device_is_new_to_this_one(site: Site, seen: list[ev
 # The cap
 
 
-async def test_the_least_recently_active_is_evicted(
-    dsn: str, seen: list[events.Event], pg: asyncpg.Connection
-) -> None:
+async def test_the_least_recently_active_is_evicted(dsn: str, seen: list[events.Event], pg: asyncpg.Connection) -> None:
     """Over the cap goes who was not active for longest, not who came first; it is told once, with its id."""
     async with visit(make_app(dsn, max_sessions_per_user=3, on_event=seen.append)) as site:
         browsers = [await (await site.browser()).login("alice") for _ in range(3)]

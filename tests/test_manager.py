@@ -356,9 +356,7 @@ async def test_logout_other(site: Site, alice: Browser, seen: Seen) -> None:
     assert [event.reason for event in seen if isinstance(event, events.Revoked)] == ["logout_other"] * 3
 
 
-async def test_logout_other_does_not_count_expired_sessions(
-    site: Site, alice: Browser, pg: asyncpg.Connection
-) -> None:
+async def test_logout_other_does_not_count_expired_sessions(site: Site, alice: Browser, pg: asyncpg.Connection) -> None:
     """A session that had ended by time is not one that this call ended."""
     other = await (await site.browser()).login("alice")
     await age(pg, 31 * 86400, f"id = '{await session_id(other)}'")
@@ -701,9 +699,7 @@ async def test_parallel_writes_do_not_outgrow_the_cap(site: Site, alice: Browser
 
 
 @pytest.mark.threat("SES-12")
-async def test_requests_that_set_different_keys_both_win(
-    site: Site, alice: Browser, pg: asyncpg.Connection
-) -> None:
+async def test_requests_that_set_different_keys_both_win(site: Site, alice: Browser, pg: asyncpg.Connection) -> None:
     """Two requests that both read before either wrote lose nothing of one another."""
     together = asyncio.Barrier(2)
 

@@ -19,6 +19,7 @@ def test_value_is_replaced_in_both_generations() -> None:
     for key, value in (("a", 1), ("a", 2), ("b", 1), ("c", 1)):  # a and b are old now
         memory.put(key, value)
     memory.put("a", 3)
+    assert len(memory) == 3
     assert (memory.get("a"), memory.pop("a"), memory.get("a")) == (3, 3, None)
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -17,7 +17,6 @@ import aiosess
 from aiosess import SessionManager
 from tests.site import (
     COOKIE,
-    Browser,
     Reply,
     Site,
     Wire,
@@ -39,6 +38,8 @@ UPGRADE = (
     b"Sec-WebSocket-Version: 13",
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 )
+
+CLOSE_FRAME = b"\x88\x80\0\0\0\0"
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ async def plain(_request: web.Request) -> web.Response:
 
 async def redirect(_request: web.Request) -> web.Response:
     """Raise a redirect, as after a login."""
-    raise web.HTTPFound("/")
+    raise web.HTTPFound(location="/")
 
 
 async def returned_redirect(_request: web.Request) -> web.Response:
@@ -308,42 +309,30 @@ async def test_shared_response_object_gives_the_cookie_to_one(kind: str, dsn: st
 
 
 @pytest.mark.threat("COO-05")
-async def test_shared_response_object_in_parallel(
-    dsn: str, pg: asyncpg.Connection, caplog: pytest.LogCaptureFixture
-) -> None:
-    """When two requests send one object at a time, and the cookie takes a query, no cookie changes hands."""
+async def test_shared_response_object_in_parallel(dsn: str, pg: asyncpg.Connection) -> None:
+    """
+    When two requests send one object at a time, while the cookie waits for a query, no cookie changes hands.
+
+    aiohttp sends the body to one of them and closes the other's connection; neither gets a cookie.
+    """
     shared = web.Response(text="shared")
     together = asyncio.Barrier(2)
 
-    async def handler(request: web.Request) -> web.Response:
-        assert request["sessions"].user_id in {"alice", "bob"}
+    async def handler(_request: web.Request) -> web.Response:
         await together.wait()
         return shared
 
     async with visit(make_app(dsn, web.get("/shared", handler))) as site:
-        browsers = {user: await (await site.browser()).login(user) for user in ("alice", "bob")}
-        ids = {
-            user: (await (await browser.get("/me")).json())["id"].encode() for user, browser in browsers.items()
-        }
+        browsers = [await (await site.browser()).login(user) for user in ("alice", "bob")]
         await make_due(pg)
-
-        async def raw(user: str) -> bytes:
-            reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-            cookie = f"Cookie: {COOKIE}={browsers[user].token}".encode()
-            writer.write(request_bytes("/shared", cookie, b"Connection: close"))
-            everything = await reader.read()
-            writer.close()
-            await writer.wait_closed()
-            return everything
-
-        answers = dict(zip(ids, await asyncio.gather(raw("alice"), raw("bob")), strict=True))
-    for user, answer in answers.items():
-        for line in answer.split(b"\r\n"):
-            if line.lower().startswith(b"set-cookie:"):
-                token = line.partition(b"=")[2].partition(b";")[0].decode()
-                claims = aiosess.token.Keyring("a-secret-for-tests-0123456789-abcdefghijk").verify(token, "aiosess")
-                assert str(claims.session_id).encode() == ids[user]
-    assert caplog is not None
+        wires = [await site.wire() for _ in browsers]
+        for wire, browser in zip(wires, browsers, strict=True):
+            cookie = f"Cookie: {COOKIE}={browser.token}".encode()
+            await wire.send(request_bytes("/shared", cookie, b"Connection: close"))
+        answers = await asyncio.gather(*(wire.rest() for wire in wires))
+        assert b"".join(answers).count(b"shared") <= 1
+        for answer in answers:
+            assert b"set-cookie" not in answer.lower()
 
 
 @pytest.mark.threat("COO-05")
@@ -386,7 +375,7 @@ async def test_headers_kept_by_a_cache_of_the_application(dsn: str) -> None:
     @web.middleware
     async def caching(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path == "/plain" and kept:
-            return web.Response(text="kept", headers=kept[0])
+            return web.Response(body=b"me", headers=kept[0])
         response = await handler(request)
         kept.append(response.headers)
         return response
@@ -396,7 +385,7 @@ async def test_headers_kept_by_a_cache_of_the_application(dsn: str) -> None:
     async with visit(app) as site:
         assert len(set_cookies(await (await site.browser()).get("/plain?login=alice"))) == 1
         response = await (await site.browser()).get("/plain")
-        assert await response.text() == "kept"
+        assert await response.text() == "me"
         assert not set_cookies(response)
 
 
@@ -457,8 +446,8 @@ async def test_anonymous_login_after_the_headers(dsn: str, pg: asyncpg.Connectio
     async with visit(make_app(dsn, web.get("/websocket", handler))) as site:
         wire = await site.wire()
         assert (await wire.ask(request_bytes("/websocket", *UPGRADE))).status == 101
-        async with asyncio.timeout(10):
-            assert await wire.rest()
+        await wire.send(CLOSE_FRAME)
+        await wire.rest()
     assert len(caught) == 1
     assert await session_count(pg) == 0
 
@@ -502,10 +491,9 @@ async def test_data_can_be_written_after_the_headers(dsn: str) -> None:
         lambda s: s.logout_all(),
         lambda s: s.logout_other(),
         lambda s: s.authenticate("bob"),
-        lambda s: s.authenticate("\0"),
     ],
 )
-async def test_looking_adds_vary(look: Callable[[SessionManager], Any], signed_in: bool, site: Site) -> None:
+async def test_looking_adds_vary(look: Callable[[SessionManager], Any], site: Site, *, signed_in: bool) -> None:
     """Each way of finding out who is there marks the response, whether somebody is or not, and if it fails too."""
 
     async def run(sessions: SessionManager) -> None:
@@ -516,10 +504,8 @@ async def test_looking_adds_vary(look: Callable[[SessionManager], Any], signed_i
     browser = await site.browser()
     if signed_in:
         await browser.login("alice")
-    try:
+    with suppress(aiosess.SessionError):
         await browser.run(run)
-    except (aiosess.SessionError, aiosess.InvalidData):
-        pass
     assert browser.reply is not None
     assert browser.reply.headers.getall("Vary") == ["Cookie"]
     cookies = set_cookies(browser.reply)
@@ -644,8 +630,8 @@ LATE = timedelta(microseconds=1)  # over before any response goes out
         ({"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}, False),
     ],
 )
-async def test_long_dead_cookie_goes_with_a_page(headers: dict[str, str], deleted: bool, dsn: str) -> None:
-    """When a session has been known dead for late_window, a page that is opened takes its cookie away; no other does."""
+async def test_long_dead_cookie_goes_with_a_page(headers: dict[str, str], dsn: str, *, deleted: bool) -> None:
+    """Once a session has been known dead for late_window, a page that is opened takes its cookie away, nothing else."""
     async with visit(make_app(dsn, late_window=LATE, rotation_overlap=LATE)) as site:
         browser = await (await site.browser()).login("alice")
         await site.store.revoke_user("alice")
@@ -667,7 +653,7 @@ async def test_rubbish_and_strangers_cookies_are_left_alone(dsn: str) -> None:
 @pytest.mark.parametrize("change", ["login", "rotate", "logout", "mint"])
 @pytest.mark.parametrize("page", [False, True])
 async def test_request_in_flight_leaves_the_newer_cookie_alone(
-    change: str, page: bool, dsn: str, pg: asyncpg.Connection
+    change: str, dsn: str, pg: asyncpg.Connection, *, page: bool
 ) -> None:
     """A request that another tab's login, rotation or logout overtakes sends no cookie, though it is answered last."""
     arrived, go_on = asyncio.Event(), asyncio.Event()
@@ -732,7 +718,7 @@ KINDS_OF_PREPARE = [kind for kind in EVERY_KIND if not kind[1].startswith("/sub"
 async def test_fact_1_headers_work_in_on_response_prepare_and_set_cookie_does_not(
     method: str, path: str, status: int
 ) -> None:
-    """aiohttp drops set_cookie() in on_response_prepare without a word; headers.add() works for every response."""
+    """A set_cookie() is dropped in on_response_prepare without a word; headers.add() works for every response."""
 
     async def add(_request: web.Request, response: web.StreamResponse) -> None:
         response.set_cookie("dropped", "1")
@@ -764,7 +750,7 @@ async def test_fact_1_a_middleware_is_too_late_for_streams(method: str, path: st
 
 
 def test_fact_5_del_cookie_omits_secure() -> None:
-    """aiohttp's deletion has no Secure, so browsers ignore it for a __Host- name."""
+    """The deletion of aiohttp has no Secure, so browsers ignore it for a __Host- name."""
     response = web.Response()
     response.del_cookie(COOKIE)
     assert "secure" not in response.cookies[COOKIE].output().lower()
@@ -778,7 +764,7 @@ def test_fact_5_partitioned_fails() -> None:
 
 
 @pytest.mark.parametrize("told", [False, True])
-async def test_fact_11_test_client_keeps_secure_cookies_to_itself(told: bool) -> None:
+async def test_fact_11_test_client_keeps_secure_cookies_to_itself(*, told: bool) -> None:
     """The test client sends a Secure cookie to http://127.0.0.1 only if its jar is told that this is safe."""
 
     async def handler(request: web.Request) -> web.Response:

@@ -74,13 +74,13 @@ def happened() -> list[events.Event]:
 
 
 @pytest.fixture
-async def gate() -> Gate:
+def gate() -> Gate:
     """Return the gate of /gate."""
     return Gate()
 
 
 @pytest.fixture
-async def app(dsn: str, gate: Gate, happened: list[events.Event]) -> web.Application:
+def app(dsn: str, gate: Gate, happened: list[events.Event]) -> web.Application:
     """Return the application under test."""
     return make_app(
         dsn,
@@ -94,10 +94,11 @@ async def app(dsn: str, gate: Gate, happened: list[events.Event]) -> web.Applica
 
 
 @pytest.fixture
-async def site(app: web.Application) -> AsyncIterator[Site]:
+async def site(app: web.Application, gate: Gate) -> AsyncIterator[Site]:
     """Run the application under test."""
     async with visit(app) as site:
         yield site
+        gate.opened.set()  # the server waits for its handlers
 
 
 def read(token: str) -> Token:

@@ -5,7 +5,6 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -115,8 +114,18 @@ async def tables(connection: asyncpg.Connection) -> set[str]:
     """Return our tables, in whatever schema they are."""
     return {
         record["relname"]
-        for record in await connection.fetch("select relname from pg_class where relkind = 'r' and relname ~ '^aiosess'")
+        for record in await connection.fetch(
+            "select relname from pg_class where relkind = 'r' and relname ~ '^aiosess'"
+        )
     }
+
+
+async def is_alone(connection: asyncpg.Connection) -> bool:
+    """Say whether nobody else is connected to the database."""
+    others: int = await connection.fetchval(
+        "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    return others == 0
 
 
 async def use_everything(site: Site, admin: asyncpg.Connection, table: str = "aiosess_sessions") -> None:
@@ -209,13 +218,7 @@ async def test_failed_start_leaves_nothing_behind(empty_dsn: str, empty: asyncpg
     with pytest.raises(SchemaMismatch):
         async with visit(make_app(empty_dsn, migrate=False)):
             pass
-
-    async def is_alone() -> bool:
-        return not await empty.fetchval(
-            "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-        )
-
-    await eventually(is_alone)
+    await eventually(lambda: is_alone(empty))
     assert asyncio.all_tasks() == tasks
 
 
@@ -231,17 +234,25 @@ async def test_starting_again_changes_nothing(empty_dsn: str, empty: asyncpg.Con
 
 @pytest.mark.threat("DB-10")
 async def test_schema_that_is_wrong_after_an_outage_is_said(
-    empty_dsn: str, empty: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+    server_dsn: str, empty_dsn: str, empty: asyncpg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When the server answers only after the start and its schema is wrong, the log says so until it is mended."""
-    async with visit(make_app(empty_dsn, migrate=False, pool=_named_later(empty_dsn))) as site:
-        await empty.execute(f'alter database "{urlsplit(empty_dsn).path[1:]}" allow_connections true')
-        with caplog.at_level(logging.WARNING, "aiosess"):
-            await eventually(lambda: _logged(caplog, "no aiosess tables"))
+
+    async def is_logged(text: str) -> bool:
+        return text in caplog.text
+
+    admin = await asyncpg.connect(server_dsn)
+    name = urlsplit(empty_dsn).path[1:]
+    await admin.execute(f'alter database "{name}" allow_connections false')
+    with caplog.at_level(logging.WARNING, "aiosess"):
+        async with visit(make_app(empty_dsn, migrate=False)) as site:
+            await admin.execute(f'alter database "{name}" allow_connections true')
+            await eventually(lambda: is_logged("no aiosess tables"))
             assert (await (await site.browser()).post("/login/ada")).status == 503
             await empty.execute(aiosess.schema_sql())
-            await eventually(lambda: _logged(caplog, "sessions are available"))
-        assert (await (await site.browser()).post("/login/ada")).status == 200
+            await eventually(lambda: is_logged("sessions are available"))
+            assert (await (await site.browser()).post("/login/ada")).status == 200
+    await admin.close()
 
 
 # Migrating
@@ -257,13 +268,8 @@ async def test_ten_processes_migrate_at_once(empty_dsn: str, empty: asyncpg.Conn
             for _ in range(10)
         ]
 
-        async def all_wait() -> bool:
-            waiting: int = await empty.fetchval("select count(*) from pg_locks where locktype = 'advisory' and not granted")
-            return waiting == 10
-
-        async with asyncio.timeout(60):
-            while not await all_wait():
-                await asyncio.sleep(0.05)
+        all_wait = "select count(*) = 10 from pg_locks where locktype = 'advisory' and not granted"
+        await eventually(lambda: empty.fetchval(all_wait), within=60)
     assert [await process.wait() for process in processes] == [0] * 10
     assert await empty.fetchval("select version from aiosess_schema") == VERSION
     async with connected(empty_dsn) as database:
@@ -284,10 +290,11 @@ async def test_migration_whose_backend_is_killed_has_done_nothing(
         for _ in range(2):  # the library tries once more
             await somebody_waits(empty)
             await empty.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where pg_backend_pid() = any(pg_blocking_pids(pid))"
+                """
+                select pg_terminate_backend(pid, 5000) from pg_locks
+                where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))
+                """
             )
-            if not await _ended(migration):
-                await eventually(lambda: _nobody_waits_or_done(empty, migration))
         with pytest.raises(StoreUnavailable):
             await migration
         await transaction.rollback()
@@ -307,13 +314,7 @@ async def test_migration_whose_process_is_killed_has_done_nothing(empty_dsn: str
     process.kill()
     await process.wait()
     await transaction.rollback()
-
-    async def is_alone() -> bool:
-        return not await empty.fetchval(
-            "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-        )
-
-    await eventually(is_alone)
+    await eventually(lambda: is_alone(empty))
     assert await tables(empty) == set()
     await migrate(empty_dsn)
     assert await tables(empty) == TABLES
@@ -337,7 +338,9 @@ async def test_tables_live_in_a_schema_of_choice(empty_dsn: str, empty: asyncpg.
     """With another schema everything works in it, the schema is made, and nothing is put into public."""
     async with visit(make_app(empty_dsn, schema="auth_data")) as site:
         await use_everything(site, empty, "auth_data.aiosess_sessions")
-    schemas = await empty.fetch("select distinct relnamespace::regnamespace::text from pg_class where relname ~ '^aiosess'")
+    schemas = await empty.fetch(
+        "select distinct relnamespace::regnamespace::text from pg_class where relname ~ '^aiosess'"
+    )
     assert [tuple(record) for record in schemas] == [("auth_data",)]
 
 
@@ -395,9 +398,7 @@ async def test_application_runs_with_table_rights_only(
 
 
 @pytest.mark.threat("DB-02")
-async def test_role_that_may_not_migrate_is_told(
-    role_dsn: str, empty: asyncpg.Connection
-) -> None:
+async def test_role_that_may_not_migrate_is_told(role_dsn: str, empty: asyncpg.Connection) -> None:
     """A role without the right to create tables does not start on an empty database, and says why."""
     await empty.execute("revoke create on schema public from public")
     with pytest.raises(SchemaMismatch, match=r"no aiosess tables.*with a role that may"):
@@ -410,7 +411,7 @@ async def test_role_that_may_not_migrate_is_told(
 async def test_hostile_search_path_changes_nothing(empty_dsn: str, empty: asyncpg.Connection) -> None:
     """Tables, functions and types of the same names that come first in the search path are never used."""
     await empty.execute(
-        f"""
+        """
         create schema evil;
         create table evil.aiosess_sessions (id text, loot text);
         create table evil.aiosess_logins (user_id int);
@@ -419,11 +420,11 @@ async def test_hostile_search_path_changes_nothing(empty_dsn: str, empty: asyncp
         create function evil.aiosess_authenticate(int) returns int language sql as 'select 1';
         create function evil.aiosess_next_revision() returns trigger language plpgsql as
             $$ begin raise 'evil'; end $$;
-        create function evil.aiosess_revoke_user(for_user text, kept_id uuid) returns setof public.aiosess_evil
+        create function evil.aiosess_revoke_user(for_user text, kept_id uuid) returns setof text
             language plpgsql as $$ begin raise 'evil'; end $$;
-        alter database "{urlsplit(empty_dsn).path[1:]}" set search_path = evil, public
-        """.replace("setof public.aiosess_evil", "setof text")
+        """
     )
+    await empty.execute(f'alter database "{urlsplit(empty_dsn).path[1:]}" set search_path = evil, public')
     before = await described(empty, "evil")
     async with visit(make_app(empty_dsn)) as site:
         await empty.execute("set search_path = public")
@@ -435,30 +436,9 @@ async def test_hostile_search_path_changes_nothing(empty_dsn: str, empty: asyncp
 
 
 @pytest.mark.threat("DB-03")
-@pytest.mark.parametrize("path", ['""', "pg_temp", "nowhere"])
+@pytest.mark.parametrize("path", ["pg_temp", "nowhere"])
 async def test_search_path_without_us_is_enough(empty_dsn: str, empty: asyncpg.Connection, path: str) -> None:
     """The application needs nothing on its search path."""
     await empty.execute(f"""alter database "{urlsplit(empty_dsn).path[1:]}" set search_path = {path}""")
     async with visit(make_app(empty_dsn)) as site:
         await use_everything(site, empty)
-
-
-async def _ended(task: asyncio.Task[Any]) -> bool:
-    await asyncio.wait([task], timeout=0)
-    return task.done()
-
-
-async def _nobody_waits_or_done(pg: asyncpg.Connection, task: asyncio.Task[Any]) -> bool:
-    del pg
-    return task.done()
-
-
-def _named_later(dsn: str) -> None:
-    del dsn
-
-
-async def _logged(caplog: pytest.LogCaptureFixture, text: str) -> bool:
-    return text in caplog.text
-
-
-_UNUSED = timedelta

@@ -1,8 +1,9 @@
--- A new secret: every token of the old one is dead at once.
+-- A new secret: every token of the old one is dead at once. The statement may be repeated when its answer was lost: only
+-- this request knows the new secret, so who finds it in the row has put it there.
 update {schema}.aiosess_sessions s
 set
     secret_hash = $3,
-    version = s.version + 1,
+    version = case when s.secret_hash = $3 then s.version else s.version + 1 end,
     token_id = $4,
     parent_id = null,
     promoted_at = now(),
@@ -10,5 +11,5 @@ set
     mint_until = null,
     retired = '[]'::jsonb,
     authenticated_at = case when $5::boolean then now() else s.authenticated_at end
-where s.id = $1 and s.expires_at > now() and s.secret_hash = $2
+where s.id = $1 and s.expires_at > now() and s.secret_hash in ($2, $3)
 returning {columns}, now()
