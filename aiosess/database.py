@@ -147,8 +147,13 @@ class Database:
             async with asyncio.timeout(self._deadline if within is None else within):
                 try:
                     return await self._attempt(work)
+                except asyncpg.DataError:
+                    raise
                 except _LOST:
                     return await self._attempt(work)
+        except asyncpg.DataError as error:  # an InterfaceError too, but says nothing about the server
+            log.error("aiosess: PostgreSQL cannot take an argument: %s", _describe(error))  # noqa: TRY400 - its text repeats argument values
+            raise _unavailable(error) from None
         except TimeoutError:
             self._probe()
             message = "the session store did not answer in time"

@@ -12,6 +12,7 @@ log = logging.getLogger("aiosess")
 Hook = Callable[[Event], Awaitable[None] | None]
 
 HOOK_TIMEOUT = 30.0  # seconds
+DRAIN_TIMEOUT = 5.0  # seconds; a shutdown waits no longer
 MAX_WAITING = 1000
 
 
@@ -35,9 +36,11 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
 
     async def drain(self) -> None:
-        """Wait for the hooks that still run, each at most its 30 seconds."""
+        """Wait a little for the hooks that still run, and cancel those that hang."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            _, hanging = await asyncio.wait(self._tasks, timeout=DRAIN_TIMEOUT)
+            for task in hanging:
+                task.cancel()
 
     @staticmethod
     async def _call(hook: Hook, event: Event) -> None:

@@ -74,7 +74,7 @@ def encode_value(value: Any, max_bytes: int) -> str:  # noqa: ANN401 - any value
         InvalidData: it would be refused, changed, is nested deeper than 32, or larger than ``max_bytes``.
 
     """
-    _check(value, MAX_DEPTH)
+    _Checker(max_bytes).check(value, MAX_DEPTH)
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError as error:  # an int of more digits than sys.get_int_max_str_digits()
@@ -83,7 +83,7 @@ def encode_value(value: Any, max_bytes: int) -> str:  # noqa: ANN401 - any value
     if "e-" in text:
         text = _SMALL_FLOAT.sub(_spelt_out, text)
     if len(text.encode()) > max_bytes:
-        _refuse(f"the data would be larger than max_data_bytes ({max_bytes})")
+        _refuse_size(max_bytes)
     return text
 
 
@@ -93,26 +93,41 @@ def _spelt_out(match: re.Match[str]) -> str:
     return text if text.startswith('"') else f"{Decimal(text):f}"
 
 
-def _check(value: object, depth: int) -> None:
-    # Exact types: a subclass (an IntEnum, an OrderedDict) would come back as its base.
-    kind = type(value)
-    if value is None or kind is bool or kind is int:
-        return
-    if kind is str:
-        _utf8(value, "text")  # type: ignore[arg-type]  # kind says it is a str
-    elif kind is float:
-        _check_float(value)  # type: ignore[arg-type]  # kind says it is a float
-    elif depth == 0:
-        _refuse(f"the data is nested deeper than {MAX_DEPTH}")
-    elif kind is list:
-        for item in value:  # type: ignore[attr-defined]  # kind says it is a list
-            _check(item, depth - 1)
-    elif kind is dict:
-        for key, item in value.items():  # type: ignore[attr-defined]  # kind says it is a dict
-            check_key(key)
-            _check(item, depth - 1)
-    else:
-        _refuse(f"{kind.__name__} is no JSON type: it would not come back as it is")
+class _Checker:
+    """Looks at every value; each takes a byte at least, so more values than bytes are too many, shared ones too."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._values = 0
+
+    def check(self, value: Any, depth: int) -> None:  # noqa: ANN401 - any value is asked about
+        """Refuse a value that would not come back as it is."""
+        self._values += 1
+        if self._values > self._max_bytes:
+            _refuse_size(self._max_bytes)
+        # Exact types: a subclass (an IntEnum, an OrderedDict) would come back as its base.
+        kind = type(value)
+        if value is None or kind is bool or kind is int:
+            return
+        if kind is str:
+            _utf8(value, "text")
+        elif kind is float:
+            _check_float(value)
+        elif depth == 0:
+            _refuse(f"the data is nested deeper than {MAX_DEPTH}")
+        elif kind is list:
+            for item in value:
+                self.check(item, depth - 1)
+        elif kind is dict:
+            for key, item in value.items():
+                check_key(key)
+                self.check(item, depth - 1)
+        else:
+            _refuse(f"{kind.__name__} is no JSON type: it would not come back as it is")
+
+
+def _refuse_size(max_bytes: int) -> NoReturn:
+    _refuse(f"the data would be larger than max_data_bytes ({max_bytes})")
 
 
 def _check_float(value: float) -> None:

@@ -83,7 +83,7 @@ def judge(row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdi
     if token.version == row.version + 1 and token.parent_id == row.token_id:
         return PROMOTE
     retired_at = _retired_at(row, token)
-    if retired_at is not None and now.timestamp() - retired_at <= config.late_window.total_seconds():
+    if retired_at is not None and now.timestamp() - retired_at < config.late_window.total_seconds():
         return LATE
     if row.settled_at is None:
         if token.id == row.parent_id:

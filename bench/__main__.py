@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             text = throughput.run(running, options.connections, options.rounds, options.seconds, RESULTS)
             _write(RESULTS / "throughput.md", text)
         if options.only != "throughput":
-            _write(RESULTS / "single.md", asyncio.run(single.run(running, options.rows, options.rounds, options.seconds)))
+            _write(
+                RESULTS / "single.md", asyncio.run(single.run(running, options.rows, options.rounds, options.seconds))
+            )
 
 
 def _write(path: Path, text: str) -> None:

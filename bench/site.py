@@ -9,7 +9,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from datetime import timedelta
 
 import asyncpg
 import jwt
@@ -17,12 +17,13 @@ from aiohttp import web
 
 import aiosess
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Sites = dict[str, Callable[[argparse.Namespace], web.Application]]
 SECRET = "benchmarks-only-0123456789-abcdefghijklmnop"  # noqa: S105 - guards nothing
 
 
 def none(_arguments: argparse.Namespace) -> web.Application:
-    """The same application without sessions: what speed there is to lose."""
+    """Serve without sessions: the speed that there is to lose."""
     app = web.Application()
 
     async def whoami(_request: web.Request) -> web.Response:
@@ -35,14 +36,14 @@ def none(_arguments: argparse.Namespace) -> web.Application:
 
 
 def anonymous(arguments: argparse.Namespace) -> web.Application:
-    """aiosess, and a handler that never looks: what a page for everybody pays."""
+    """Serve with aiosess and a handler that never looks: what a page for everybody pays."""
     app = none(arguments)
     aiosess.setup(app, dsn=arguments.dsn, secret=SECRET, insecure_cookies=True)
     return app
 
 
-def checked(arguments: argparse.Namespace, **options: Any) -> web.Application:
-    """aiosess as it comes: every request is checked."""
+def checked(arguments: argparse.Namespace, **options: timedelta) -> web.Application:
+    """Serve with aiosess as it comes: every request is checked."""
     app = web.Application()
     aiosess.setup(app, dsn=arguments.dsn, secret=SECRET, insecure_cookies=True, **options)
 
@@ -57,14 +58,18 @@ def checked(arguments: argparse.Namespace, **options: Any) -> web.Application:
 
 
 def stale(arguments: argparse.Namespace) -> web.Application:
-    """aiosess that may rely on an answer of the last second."""
-    from datetime import timedelta
-
+    """Serve with aiosess that may rely on an answer of the last second."""
     return checked(arguments, max_staleness=timedelta(seconds=1))
 
 
+def rotating(arguments: argparse.Namespace) -> web.Application:
+    """Serve with every session due for rotation, and a lease of a second."""
+    second = timedelta(seconds=1)
+    return checked(arguments, rotate_every=second * 1.5, rotation_overlap=second, late_window=second)
+
+
 def handwritten(arguments: argparse.Namespace) -> web.Application:
-    """What people write: PyJWT, and the session's row by its primary key for each request."""
+    """Serve with what people write: PyJWT, and the session's row by its primary key for each request."""
     pool_key = web.AppKey("pool", asyncpg.Pool)
 
     async def pool(app: web.Application) -> AsyncIterator[None]:
@@ -117,7 +122,7 @@ def handwritten(arguments: argparse.Namespace) -> web.Application:
 
 
 def encrypted(_arguments: argparse.Namespace) -> web.Application:
-    """aiohttp-session with encrypted cookies: nothing can be revoked."""
+    """Serve with aiohttp-session and encrypted cookies: nothing can be revoked."""
     from aiohttp_session import setup
     from aiohttp_session.cookie_storage import EncryptedCookieStorage
 
@@ -127,7 +132,7 @@ def encrypted(_arguments: argparse.Namespace) -> web.Application:
 
 
 def redis(arguments: argparse.Namespace) -> web.Application:
-    """aiohttp-session with Redis."""
+    """Serve with aiohttp-session and Redis."""
     from aiohttp_session import setup
     from aiohttp_session.redis_storage import RedisStorage
     from redis.asyncio import Redis
@@ -158,7 +163,7 @@ def _with_aiohttp_session(app: web.Application) -> web.Application:
     return _with_routes(app, whoami, login)
 
 
-def _with_routes(app: web.Application, whoami: Any, login: Any) -> web.Application:
+def _with_routes(app: web.Application, whoami: Handler, login: Handler) -> web.Application:
     app.router.add_get("/", whoami)
     app.router.add_post("/login/{user}", login)
     app.router.add_get("/cpu", _cpu)
@@ -175,6 +180,7 @@ SITES: Sites = {
     "anonymous": anonymous,
     "aiosess": checked,
     "aiosess-stale": stale,
+    "aiosess-rotating": rotating,
     "handwritten": handwritten,
     "encrypted": encrypted,
     "redis": redis,

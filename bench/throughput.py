@@ -52,9 +52,7 @@ def _at(table: Table, queries: dict[tuple[int, str], list[float]], count: int) -
             f"| {median(r.p99 for r in rounds):.2f} | {median(r.cpu for r in rounds):.0f} "
             f"| {median(queries[count, kind]):.0f} | {sum(r.errors for r in rounds)} |"
         )
-    anonymous = median(
-        a.rate / n.rate for a, n in zip(table[count, "anonymous"], table[count, "none"], strict=True)
-    )
+    anonymous = median(a.rate / n.rate for a, n in zip(table[count, "anonymous"], table[count, "none"], strict=True))
     lines.append(f"\nanonymous / none: {anonymous:.2f}\n")
     return "\n".join(lines)
 
@@ -76,9 +74,9 @@ def _end(site: Site) -> None:
 
 
 def _plot(table: Table, connections: list[int], results: Path) -> None:
-    from matplotlib import pyplot  # noqa: PLC0415 - only a plot needs it
+    from matplotlib import pyplot as plt
 
-    figure, axes = pyplot.subplots(figsize=(8, 4.5))
+    figure, axes = plt.subplots(figsize=(8, 4.5))
     for kind in KINDS:
         axes.plot(connections, [median(r.rate for r in table[c, kind]) for c in connections], marker="o", label=kind)
     axes.set_xscale("log", base=2)

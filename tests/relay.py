@@ -45,9 +45,7 @@ class Relay:
         port = self._server.sockets[0].getsockname()[1]
         user, at, _ = self._parts.netloc.rpartition("@")
         return urlunsplit(
-            self._parts._replace(
-                netloc=f"{user}{at}127.0.0.1:{port}", query=urlencode(self._query, quote_via=quote)
-            )
+            self._parts._replace(netloc=f"{user}{at}127.0.0.1:{port}", query=urlencode(self._query, quote_via=quote))
         )
 
     def lose_answer(self, text: str) -> None:
@@ -117,7 +115,9 @@ class _Pair:
         self.abort()
         await asyncio.wait(pumps)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Callable[[bytes], bool]) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Callable[[bytes], bool]
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await self._relay.gate.wait()

@@ -2,13 +2,16 @@
 A server process of its own for tests: ``python -m tests.serve DSN [OPTIONS]``.
 
 Serves the site of ``tests.site`` on a free port of 127.0.0.1 and prints the port. OPTIONS is a JSON object of options
-for ``setup()``; spans in seconds.
+for ``setup()`` that JSON can spell.
 """
 
 import asyncio
 import json
+import socket
 import sys
-from datetime import timedelta
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
@@ -16,25 +19,32 @@ from aiohttp import web
 from tests.site import make_app
 
 
+@asynccontextmanager
+async def served(dsn: str, **options: Any) -> AsyncIterator[tuple[Process, int]]:
+    """Run a server process for a while; return it and its port."""
+    command = (sys.executable, "-m", "tests.serve", dsn, json.dumps(options))
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
+    assert process.stdout is not None
+    try:
+        yield process, int(await process.stdout.readline())
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
 def main() -> None:
     """Serve until SIGTERM."""
     dsn, *rest = sys.argv[1:]
-    options: dict[str, Any] = json.loads(rest[0]) if rest else {}
-    spans = {name: timedelta(seconds=value) for name, value in options.items() if name.endswith(("timeout", "every"))}
-    asyncio.run(serve(make_app(dsn, **options | spans)))
+    options = json.loads(rest[0]) if rest else {}
+    app = make_app(dsn, **options)
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
 
+        async def tell(_app: web.Application) -> None:
+            print(listener.getsockname()[1], flush=True)  # noqa: T201 - how the test learns of it
 
-async def serve(app: web.Application) -> None:
-    """Print the port once requests are answered on it."""
-    runner = web.AppRunner(app, handle_signals=True)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    print(runner.addresses[0][1], flush=True)  # noqa: T201 - how the test learns of it
-    try:
-        await asyncio.Event().wait()
-    except (web.GracefulExit, asyncio.CancelledError):
-        await runner.cleanup()
+        app.on_startup.append(tell)
+        web.run_app(app, sock=listener, print=None)
 
 
 if __name__ == "__main__":

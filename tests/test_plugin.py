@@ -195,7 +195,8 @@ async def test_three_ways_to_the_manager(dsn: str) -> None:
     async def handler(request: web.Request) -> web.Response:
         manager = request["sessions"]
         assert isinstance(manager, aiosess.SessionManager)
-        assert aiosess.get_sessions(request) is request[aiosess.SESSIONS] is manager
+        assert request[aiosess.SESSIONS] is manager
+        assert aiosess.get_sessions(request) is manager
         assert "sessions" in request
         assert aiosess.SESSIONS in request
         assert list(request) == ["sessions"]

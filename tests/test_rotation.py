@@ -171,8 +171,8 @@ def test_spans_are_those_of_the_configuration() -> None:
     assert not judge(row(settled_at=at(1)), token("current"), at(3) - TICK, config).mints
     assert judge(row(settled_at=at(1)), token("current"), at(3), config).mints
     judged = row(retired=retired(old=0), settled_at=at(0))
-    assert judge(judged, token("old", 4), at(2), config).meaning is Meaning.LATE
-    assert judge(judged, token("old", 4), at(2) + TICK, config).meaning is Meaning.REUSE
+    assert judge(judged, token("old", 4), at(2) - TICK, config).meaning is Meaning.LATE
+    assert judge(judged, token("old", 4), at(2), config).meaning is Meaning.REUSE
 
 
 # promote, late, rollback, sibling, ahead, reuse
@@ -209,7 +209,7 @@ def test_child_needs_version_and_parent(presented: Token, expected: Meaning) -> 
 @pytest.mark.parametrize("settled", [None, at(60)])
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0, Meaning.LATE), (599, Meaning.LATE), (600, Meaning.LATE), (600.001, Meaning.REUSE), (10**7, Meaning.REUSE)],
+    [(0, Meaning.LATE), (599.999, Meaning.LATE), (600, Meaning.REUSE), (601, Meaning.REUSE), (10**7, Meaning.REUSE)],
 )
 def test_retired_token_is_late_for_ten_minutes(settled: datetime | None, seconds: float, expected: Meaning) -> None:
     """A retired token is accepted for the late window, its last instant included, and then it is reuse."""
@@ -277,11 +277,11 @@ def test_anything_else_is_reuse(presented: Token) -> None:
         (row(retired=retired(child=0)), CHILD, 10**6, Meaning.PROMOTE),
         (row(parent_id="child"), CHILD, 0, Meaning.PROMOTE),
         # late before rollback, sibling and ahead
-        (row(retired=retired(parent=0)), PARENT, 600, Meaning.LATE),
-        (row(retired=retired(parent=0)), PARENT, 601, Meaning.ROLLBACK),
-        (row(retired=retired(sibling=0)), SIBLING, 600, Meaning.LATE),
-        (row(retired=retired(x=0)), token("x", 9, "y"), 600, Meaning.LATE),
-        (row(retired=retired(x=0)), token("x", 9, "y"), 601, Meaning.AHEAD),
+        (row(retired=retired(parent=0)), PARENT, 599, Meaning.LATE),
+        (row(retired=retired(parent=0)), PARENT, 600, Meaning.ROLLBACK),
+        (row(retired=retired(sibling=0)), SIBLING, 599, Meaning.LATE),
+        (row(retired=retired(x=0)), token("x", 9, "y"), 599, Meaning.LATE),
+        (row(retired=retired(x=0)), token("x", 9, "y"), 600, Meaning.AHEAD),
         # rollback before sibling and ahead
         (row(), token("parent", 5, "parent"), 0, Meaning.ROLLBACK),
         (row(), token("parent", 9, "x"), 0, Meaning.ROLLBACK),
@@ -358,7 +358,7 @@ TABLE: list[Line] = [
     (Meaning.INVALID, lambda r, t, _: t.secret_hash != r.secret_hash),
     (Meaning.CURRENT, lambda r, t, _: t.id == r.token_id),
     (Meaning.PROMOTE, lambda r, t, _: (t.version, t.parent_id) == (r.version + 1, r.token_id)),
-    (Meaning.LATE, lambda _r, _t, age: age is not None and age <= LATE),
+    (Meaning.LATE, lambda _r, _t, age: age is not None and age < LATE),
     (Meaning.ROLLBACK, lambda r, t, _: r.settled_at is None and t.id == r.parent_id),
     (
         Meaning.SIBLING,
@@ -412,7 +412,7 @@ class Sim:
             self._adopt(presented, now)
             return "promote", False
         since = self.retired.get(token_id)
-        if since is not None and now - since <= LATE:
+        if since is not None and now - since < LATE:
             return "late", False
         if self.settled is None and token_id == self.parent:
             return "rollback", self._mint(now)

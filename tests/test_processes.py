@@ -1,0 +1,198 @@
+"""Several real server processes on one database: what one of them does, the others see with their next request."""
+
+import asyncio
+import json
+import signal
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from itertools import cycle
+from uuid import UUID
+
+import asyncpg
+import pytest
+from aiohttp import ClientSession, DummyCookieJar
+
+from aiosess.token import Keyring
+from tests.serve import served
+from tests.site import COOKIE, SECRET, Reply, Wire, eventually, make_app, make_due, request_bytes, somebody_waits, visit
+
+ROUNDS = 1000
+WORKERS = 10
+WAYS = ("logout", "logout_all", "revoke", "store")
+
+
+class Visitor:
+    """Asks processes with tokens, and keeps no cookie."""
+
+    def __init__(self, session: ClientSession) -> None:
+        """Use a session whose jar keeps nothing."""
+        self._session = session
+
+    async def ask(self, method: str, port: int, target: str, token: str = "") -> tuple[int, str, str]:
+        """Return status, body and new token."""
+        headers = {"Cookie": f"{COOKIE}={token}"} if token else {}
+        async with self._session.request(method, f"http://127.0.0.1:{port}{target}", headers=headers) as response:
+            cookie = response.cookies.get(COOKIE)
+            return response.status, await response.text(), cookie.value if cookie else ""
+
+    async def login(self, port: int, user: str) -> str:
+        """Sign in and return the token."""
+        status, _, token = await self.ask("POST", port, f"/login/{user}")
+        assert status == 200
+        assert token
+        return token
+
+    async def user(self, port: int, token: str) -> str | None:
+        """Return who a process says is asking."""
+        status, body, _ = await self.ask("GET", port, "/me", token)
+        assert status == 200
+        user: str | None = json.loads(body)["user"]
+        return user
+
+
+@pytest.fixture
+async def visitor() -> AsyncIterator[Visitor]:
+    """Return a visitor."""
+    async with ClientSession(cookie_jar=DummyCookieJar()) as session:
+        yield Visitor(session)
+
+
+def session_id(token: str) -> UUID:
+    """Return the session that a token belongs to."""
+    return Keyring(SECRET).verify(token, "aiosess").session_id
+
+
+@pytest.mark.threat("SES-03")
+async def test_revocation_is_seen_by_the_next_request_on_every_process(dsn: str, visitor: Visitor) -> None:
+    """A session that is ended on one process is anonymous on the other at once, a thousand times of a thousand."""
+    misses: list[str] = []
+
+    async def work(worker: int, ports: tuple[int, int]) -> None:
+        user, ways = f"user{worker}", cycle(WAYS)
+        for _ in range(ROUNDS // WORKERS):
+            ports = ports[::-1]
+            here, there = ports
+            token = await visitor.login(here, user)
+            assert await visitor.user(here, token) == user
+            assert await visitor.user(there, token) == user
+            way = next(ways)
+            if way == "store":
+                await store.revoke(session_id(token))
+            else:
+                target = f"/revoke/{session_id(token)}" if way == "revoke" else f"/do/{way}"
+                assert (await visitor.ask("POST", there, target, token))[0] == 200
+            if await visitor.user(here, token) is not None:
+                misses.append(way)
+
+    async with AsyncExitStack() as stack:
+        _, one = await stack.enter_async_context(served(dsn))
+        _, two = await stack.enter_async_context(served(dsn))
+        store = (await stack.enter_async_context(visit(make_app(dsn)))).store
+        await asyncio.gather(*(work(worker, (one, two)) for worker in range(WORKERS)))
+    assert misses == []
+
+
+@pytest.mark.threat("SES-03")
+async def test_rotation_and_data_are_seen_by_every_process(dsn: str, pg: asyncpg.Connection, visitor: Visitor) -> None:
+    """A successor that one process minted and another promoted is known to both; the old secret is dead on both."""
+    async with served(dsn) as (_, one), served(dsn) as (_, two):
+        token = await visitor.login(one, "ada")
+        for _ in range(5):
+            await make_due(pg)
+            _, _, successor = await visitor.ask("GET", one, "/me", token)
+            assert successor
+            assert await visitor.user(two, successor) == "ada"
+            assert await visitor.user(one, successor) == "ada"
+            token = successor
+        _, _, new = await visitor.ask("POST", two, "/do/rotate", token)
+        assert [await visitor.user(port, token) for port in (one, two)] == [None, None]
+        assert [await visitor.user(port, new) for port in (one, two)] == ["ada", "ada"]
+
+
+async def _begin(port: int, method: str, target: str, token: str) -> tuple[Wire, asyncio.Task[Reply]]:
+    """Send a request and wait for its answer in the background."""
+    wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+    await wire.send(request_bytes(target, f"Cookie: {COOKIE}={token}".encode(), method=method))
+    return wire, asyncio.create_task(wire.read())
+
+
+async def _kill(process: Process, answer: asyncio.Task[Reply], wire: Wire) -> None:
+    process.kill()
+    await process.wait()
+    with pytest.raises((OSError, EOFError)):
+        await answer
+    await wire.close()
+
+
+async def _connections(pg: asyncpg.Connection) -> int:
+    others: int = await pg.fetchval(
+        "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    return others
+
+
+@pytest.mark.threat("ROT-07")
+@pytest.mark.parametrize("fate", ["committed", "rolled back"])
+@pytest.mark.parametrize("write", ["promotion", "mint", "data"])
+async def test_kill_between_write_and_response_logs_nobody_out(
+    dsn: str, pg: asyncpg.Connection, visitor: Visitor, write: str, fate: str
+) -> None:
+    """A process that is killed with SIGKILL in the middle of a write leaves its client signed in, written or not."""
+    async with served(dsn) as (process, port), served(dsn) as (_, other):
+        token = await visitor.login(other, "ada")
+        if write != "data":
+            await make_due(pg)
+        if write == "promotion":
+            _, _, token = await visitor.ask("GET", other, "/me", token)
+        async with pg.transaction():
+            await pg.execute("select from aiosess_sessions for update")
+            target = ("POST", "/do/logout_other") if write == "data" else ("GET", "/me")
+            if write == "data":
+                await pg.execute("select from aiosess_logins for update")
+            wire, answer = await _begin(port, *target, token)
+            await somebody_waits(pg)
+            if fate == "rolled back":
+                await pg.execute(
+                    """
+                    select pg_terminate_backend(pid, 5000) from pg_locks
+                    where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))
+                    """
+                )
+                await somebody_waits(pg)  # the library tries once more
+            await _kill(process, answer, wire)
+        assert await visitor.user(other, token) == "ada"
+        await make_due(pg)
+        _, _, successor = await visitor.ask("GET", other, "/me", token)
+        assert successor
+        assert await visitor.user(other, successor) == "ada"
+
+
+@pytest.mark.threat("DB-15")
+async def test_sigterm_lets_writes_finish(dsn: str, pg: asyncpg.Connection, visitor: Visitor) -> None:
+    """A process that is told to end answers what it has begun, gives its connections back and exits with 0."""
+    async with served(dsn) as (process, port):
+        token = await visitor.login(port, "ada")
+        async with pg.transaction():
+            await pg.execute("select from aiosess_sessions for update")
+            wire, answer = await _begin(port, "POST", "/do/rotate", token)
+            await somebody_waits(pg)
+            process.send_signal(signal.SIGTERM)
+            await eventually(lambda: _is_closed(port))
+        reply = await answer
+        assert (reply.status, bool(reply.token)) == (200, True)
+        await wire.close()
+        assert await process.wait() == 0
+        assert await _connections(pg) == 0
+    assert await pg.fetchval("select version from aiosess_sessions") == 2
+
+
+async def _is_closed(port: int) -> bool:
+    """Say whether nobody listens on a port any more."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return True
+    writer.close()
+    await writer.wait_closed()
+    return False
