@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test clean
+.PHONY: help demo test bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "  PORT=9000        on another port"
 	@echo "  TLS=1            over https, with a certificate made for it"
 	@echo "make test          lint, check types and layers, run every test"
+	@echo "make bench         measure against other ways, into bench/results/ (needs wrk and redis-server)"
 	@echo "make clean         remove what these made; the demo's data stay"
 
 # exec hands Ctrl-C's signal and the exit code straight to the demo.
@@ -35,6 +36,10 @@ $(VENV)/.%: pyproject.toml constraints.txt
 	@[ -x $(BIN)/pip ] || { echo "making $(VENV)" && $(PYTHON) -m venv $(VENV); }
 	@echo "installing aiosess[$*]" && $(PIP) install -c constraints.txt -e '.[$*]'
 	@rm $(VENV)/.unfinished && touch $@
+
+# wrk and redis-server are Debian packages. BENCH holds options, "--help" among them.
+bench: $(VENV)/.bench
+	@$(BIN)/python -m bench $(BENCH)
 
 clean:
 	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache

@@ -160,14 +160,15 @@ async def test_a_login_at_the_cap_that_replaces_its_own_session_evicts_nobody(
     assert names(seen)["Evicted"] == 0
 
 
-async def test_expired_sessions_take_no_room(dsn: str, pg: asyncpg.Connection) -> None:
-    """A session whose time is up is not counted against the cap, though its row is still there."""
-    async with visit(make_app(dsn, max_sessions_per_user=2)) as site:
+async def test_expired_sessions_take_no_room(dsn: str, seen: list[events.Event], pg: asyncpg.Connection) -> None:
+    """A session whose time is up is not counted against the cap and not evicted, though its row is still there."""
+    async with visit(make_app(dsn, max_sessions_per_user=2, on_event=seen.append)) as site:
         gone = await (await site.browser()).login("alice")
         kept = await (await site.browser()).login("alice")
         await age(pg, 31 * DAY, f"id = '{await session_id(gone)}'")
         await (await site.browser()).login("alice")
         assert await kept.user() == "alice"
+    assert names(seen)["Evicted"] == 0
 
 
 async def test_other_users_are_not_counted(dsn: str) -> None:

@@ -209,7 +209,7 @@ async def test_three_ways_to_the_manager(dsn: str) -> None:
 def test_sessions_key_is_no_other_key() -> None:
     """The typed key equals the text it stands for, itself, and nothing else."""
     other: web.RequestKey[str] = web.RequestKey("sessions", str)
-    assert aiosess.SESSIONS != other
+    assert other != aiosess.SESSIONS
     assert aiosess.SESSIONS != "session"
     assert {aiosess.SESSIONS: 1, other: 2}[other] == 2
 

@@ -348,7 +348,8 @@ async def test_dead_token_is_asked_about_once(dsn: str) -> None:
         assert statements != []
         statements.clear()
         assert user_of(await ask(site, cookie)) is None
-        assert statements == []
+        # asyncpg's own reset of the first query's connection may come late.
+        assert [text for text in statements if "aiosess" in text] == []
 
 
 @pytest.mark.threat("KEY-03")

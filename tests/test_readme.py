@@ -1,0 +1,35 @@
+"""The README's application does what the README says."""
+
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.site import visit
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+async def test_readme_application_signs_in(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application in the README signs its user in, and nobody else."""
+    monkeypatch.setenv("DATABASE_URL", dsn)
+    monkeypatch.setenv("AIOSESS_SECRET", "a-secret-for-the-readme-0123456789")
+    code = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert code is not None
+    module = ModuleType("readme")
+    exec(code[1], module.__dict__)  # noqa: S102 - our own text
+    async with visit(module.app) as site:
+        browser = await site.browser()
+        assert "<form" in await (await browser.get("/")).text()
+        for form in ({"name": "ada", "password": "wrong"}, {"name": "eve", "password": "correct horse battery staple"}):
+            assert (await browser.post("/login", data=form)).status == 403
+        assert (
+            await browser.post("/login", data={"name": "ada", "password": "correct horse battery staple"})
+        ).status == 303
+        assert await (await browser.get("/")).text() == "hello ada"
+
+
+def test_readme_is_short() -> None:
+    """The README has 80 to 120 lines."""
+    assert 80 <= len(README.read_text().splitlines()) <= 120
