@@ -8,6 +8,7 @@ slow request cannot bring a revoked session back.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -29,6 +30,10 @@ Emit = Callable[[events.Event], None]
 
 SWEEP_BATCH: Final = 1000
 _BEFORE_ALL = UUID(int=0)
+
+# Whose sessions this task has ended last, and when, by the monotonic clock: a login that follows in the same task (a
+# password reset signs out everywhere, then in) was not under way then.
+_revoked_here: ContextVar[tuple[str, float]] = ContextVar("aiosess_revoked_here", default=("", 0.0))
 
 
 @cache
@@ -159,6 +164,7 @@ class SessionStore:
     async def _revoke_user(self, user_id: str, kept_id: UUID | None, reason: events.Reason) -> int:
         """End the sessions of a user, but one if it is named."""
         rows = await self._rows("revoke_user", user_id, kept_id)
+        _revoked_here.set((user_id, monotonic()))
         for row in rows:
             self._emit(events.Revoked.of(row, self.clock.now(), reason=reason))
         return len(rows)
@@ -211,7 +217,9 @@ class RequestStore(SessionStore):
 
         async def insert(connection: Connection) -> list[Any]:
             # Not before there is a connection: a revocation while this login waits for one is a later one.
-            began = timedelta(seconds=monotonic() - login.began)
+            revoked_id, revoked_at = _revoked_here.get()
+            began_at = max(login.began, revoked_at) if revoked_id == login.user_id else login.began
+            began = timedelta(seconds=monotonic() - began_at)
             records: list[Any] = await connection.fetch(
                 statement,
                 login.token.session_id,

@@ -278,6 +278,21 @@ async def test_login_after_a_revocation_works(site: Site) -> None:
     assert await browser.user() == "alice"
 
 
+@pytest.mark.parametrize("way", ["revoke_user", "logout_all", "logout_other"])
+async def test_request_that_ends_all_sessions_may_sign_in(way: str, site: Site) -> None:
+    """A password reset signs out everywhere and then in: the login comes after the revocation, so it counts."""
+    browser = await (await site.browser()).login("alice")
+    other = await (await site.browser()).login("alice")
+
+    async def reset(sessions: aiosess.SessionManager) -> None:
+        await (site.store.revoke_user("alice") if way == "revoke_user" else getattr(sessions, way)())
+        await sessions.authenticate("alice")
+
+    await browser.run(reset)
+    assert await browser.user() == "alice"
+    assert await other.user() is None
+
+
 @pytest.mark.threat("SES-07")
 async def test_revocation_of_one_user_does_not_hold_back_another(dsn: str) -> None:
     """A login under way of another user goes on."""
