@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Final, TypeVar
 
 from aiohttp import hdrs, web
@@ -233,7 +234,12 @@ class _Plugin:
 
 def _is_unchecked(request: web.Request) -> bool:
     match = request.match_info
-    return isinstance(match.route.resource, web.StaticResource) or hasattr(match.handler, _UNCHECKED)
+    return _serves_files(type(match.route.resource)) or hasattr(match.handler, _UNCHECKED)
+
+
+@cache  # resources have an abstract base, which makes isinstance() cost as much as the rest of this
+def _serves_files(kind: type) -> bool:
+    return issubclass(kind, web.StaticResource)
 
 
 def _as_response(error: SessionError) -> web.HTTPException:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -51,20 +52,11 @@ class Upkeep:
 
     async def run(self) -> None:
         """Flush every second and sweep when it is this process's turn, until cancelled."""
+        # A fleet that was started at once does not ask at once.
+        ask_every = self._sweep_every * random.uniform(0.1, 0.2)  # noqa: S311 - spreads load, no secret
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._flush_forever())
-            tasks.create_task(self._sweep_forever())
-
-    async def _flush_forever(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_EVERY)
-            await self.flush()
-
-    async def _sweep_forever(self) -> None:
-        while True:
-            # A fleet that was started at once does not ask at once.
-            await asyncio.sleep(self._sweep_every * random.uniform(0.1, 0.2))  # noqa: S311 - spreads load, no secret
-            await self.sweep_if_due()
+            tasks.create_task(_repeat(self.flush, FLUSH_EVERY))
+            tasks.create_task(_repeat(self.sweep_if_due, ask_every))
 
     async def sweep_if_due(self) -> None:
         """Sweep, unless another process has within the interval."""
@@ -73,3 +65,12 @@ class Upkeep:
                 await self._store.sweep()
         except StoreUnavailable:
             log.info("aiosess: the sweep is put off: PostgreSQL does not answer")
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], every: float) -> None:
+    while True:
+        await asyncio.sleep(every)
+        try:
+            await work()
+        except Exception:  # a mistake must not end the upkeep of a process that goes on serving
+            log.exception("aiosess: upkeep failed, and goes on")
