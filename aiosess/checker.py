@@ -44,14 +44,14 @@ class _Batch:
 
     __slots__ = ("asked_at", "epoch", "ids", "opened_at", "rows", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: int) -> None:
         self.ids: list[UUID] = []
         self.rows: list[Row | None] = []
         # A future for each request: cancelling one must not cancel what the others wait for.
         self.waiters: list[asyncio.Future[Row | StoreUnavailable | None]] = []
         self.opened_at = monotonic()
         self.asked_at = 0.0
-        self.epoch = NOT_HELD
+        self.epoch = epoch  # the rows were held in; a later one may be another server's
 
     def replace(self, changed: dict[UUID, Row | None]) -> None:
         """Put the rows that were read in the place of those that were held."""
@@ -81,6 +81,7 @@ class Checker:
     def __init__(self, store: RequestStore, config: SessionConfig) -> None:
         """Hold nothing yet."""
         self._store = store
+        store.on_ended(self.bury)
         self._max_staleness = config.max_staleness.total_seconds()
         self._deadline = config.store_timeout.total_seconds()
         self._held: Memory[int, _Held] = Memory(config.max_held_sessions)
@@ -145,7 +146,7 @@ class Checker:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Batch:
         """Start a batch. It goes out when the requests that are being handled at this moment have joined it."""
-        batch = self._waiting = _Batch()
+        batch = self._waiting = _Batch(self._epoch)
         if self._in_flight == 0:
             loop.call_soon(self._send)
         elif self._in_flight < MAX_IN_FLIGHT:
@@ -187,7 +188,7 @@ class Checker:
 
     def prepare(self, batch: _Batch) -> tuple[list[UUID], list[int]]:
         """Return what to ask; if a connection was lost since the batch began, whole rows: another server answers."""
-        if batch.epoch not in (NOT_HELD, self._epoch):
+        if batch.epoch != self._epoch:
             batch.rows = [None] * len(batch.rows)
         batch.epoch, batch.asked_at = self._epoch, monotonic()
         return batch.ids, [NOT_HELD if row is None else row.revision for row in batch.rows]

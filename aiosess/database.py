@@ -83,6 +83,7 @@ class Database:
         self._ours = False
         self._down = False
         self._prober: asyncio.Task[None] | None = None
+        self._closed = False
         self._lost_listeners: list[Callable[[], None]] = []
 
     def on_lost(self, listener: Callable[[], None]) -> None:
@@ -115,7 +116,8 @@ class Database:
         self._ours = True
 
     async def close(self) -> None:
-        """End the probe, and the pool if it is ours."""
+        """End the probe, and the pool if it is ours; what is still under way may fail, and nobody probes for it."""
+        self._closed = True
         if self._prober is not None:
             self._prober.cancel()
             with suppress(asyncio.CancelledError):
@@ -178,8 +180,10 @@ class Database:
             raise
         finally:
             # What was answered was answered: a connection that is lost on its way back is the pool's affair.
+            # An application's pool resets it with a query; a connection on which that hangs must not stay taken. Half
+            # the deadline: asyncpg has to notice before we give up, since it goes on with a release that is cancelled.
             with suppress(*_LOST):
-                await self._pool.release(connection)
+                await self._pool.release(connection, timeout=self._deadline / 2)
 
     def _lost(self, _connection: object) -> None:
         for listener in self._lost_listeners:
@@ -193,7 +197,7 @@ class Database:
 
     def _probe(self) -> None:
         """Find out whether the server answers, unless somebody is at it; one slow statement is no outage."""
-        if self._prober is None or self._prober.done():
+        if not self._closed and (self._prober is None or self._prober.done()):
             self._prober = asyncio.create_task(self._probe_until_up())
 
     async def _probe_until_up(self) -> None:

@@ -81,12 +81,17 @@ class SessionStore:
         self._database = database
         self._config = config
         self._emit = emit
+        self._ended_listeners: list[Callable[[UUID], None]] = []
         self._check = _statement("check", config.schema)
 
     @property
     def clock(self) -> Clock:
         """The database's clock."""
         return self._database.clock
+
+    def on_ended(self, listener: Callable[[UUID], None]) -> None:
+        """Call the listener with the id of every session that is ended here by decision; time needs no telling."""
+        self._ended_listeners.append(listener)
 
     async def list_for_user(self, user_id: str) -> list[Session]:
         """
@@ -157,7 +162,7 @@ class SessionStore:
     async def _revoke(self, session_id: UUID | str, user_id: str | None, reason: events.Reason) -> UUID:
         """End one session, of one user or of any, and return its id."""
         for row in await self._rows("revoke", _as_uuid(session_id), user_id):
-            self._emit(events.Revoked.of(row, self.clock.now(), reason=reason))
+            self._end(events.Revoked.of(row, self.clock.now(), reason=reason))
             return row.id
         raise SessionNotFound
 
@@ -166,8 +171,14 @@ class SessionStore:
         rows = await self._rows("revoke_user", user_id, kept_id)
         _revoked_here.set((user_id, monotonic()))
         for row in rows:
-            self._emit(events.Revoked.of(row, self.clock.now(), reason=reason))
+            self._end(events.Revoked.of(row, self.clock.now(), reason=reason))
         return len(rows)
+
+    def _end(self, event: events.SessionEvent) -> None:
+        """Tell of a session that was ended."""
+        for listener in self._ended_listeners:
+            listener(event.session_id)
+        self._emit(event)
 
     async def _fetch(self, name: str, *arguments: object) -> list[Any]:
         return await self._database.fetch(_statement(name, self._config.schema), *arguments)
@@ -247,9 +258,9 @@ class RequestStore(SessionStore):
             row, at = _row(record[1:-1]), record[-1]
             self.clock.learn(at)
             if record["outcome"] == "replaced":
-                self._emit(events.Revoked.of(row, at, reason="login"))
+                self._end(events.Revoked.of(row, at, reason="login"))
             elif record["outcome"] == "evicted":
-                self._emit(events.Evicted.of(row, at))
+                self._end(events.Evicted.of(row, at))
             else:
                 created = row
                 self._emit(events.Created.of(row, at))
@@ -308,7 +319,7 @@ class RequestStore(SessionStore):
         """End a session that two parties use, if the row still is as it was judged."""
         row = await self._one("end_reused", judged.id, judged.token_id, judged.settled_at)
         if row is not None:
-            self._emit(events.ReuseDetected.of(row, self.clock.now(), presenter=presenter))
+            self._end(events.ReuseDetected.of(row, self.clock.now(), presenter=presenter))
         return row is not None
 
     async def revoke_own(self, session_id: UUID | str, user_id: str, reason: events.Reason) -> UUID:

@@ -322,10 +322,17 @@ class Site:
         await self.server.close()
 
 
+class PatientServer(TestServer):
+    """A server whose handlers go on when the client has gone: the default of aiohttp, if not of its TestServer."""
+
+    async def _make_runner(self, **options: Any) -> web.AppRunner:
+        return web.AppRunner(self.app, **options | {"handler_cancellation": False})
+
+
 @asynccontextmanager
-async def visit(app: web.Application, **options: Any) -> AsyncIterator[Site]:
+async def visit(app: web.Application, *, cancels: bool = True, **options: Any) -> AsyncIterator[Site]:
     """Run an application for a while; the options are those of aiohttp's server."""
-    server = TestServer(app)
+    server = TestServer(app) if cancels else PatientServer(app)
     await server.start_server(**options)
     site = Site(server)
     try:
