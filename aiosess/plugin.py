@@ -219,26 +219,29 @@ class _Plugin:
 
     async def _prepare_later(self) -> None:
         """Go on trying when the server was down at start-up; a wrong schema may still be put right by a DBA."""
-        while True:
+        while not await self._is_prepared():  # noqa: ASYNC110 - a server that is down sends no events
             await asyncio.sleep(CONNECT_AGAIN_EVERY)
-            try:
-                await self._prepare()
-            except StoreUnavailable:
-                continue
-            except SchemaMismatch as error:
-                log.critical("aiosess: %s; sessions are unavailable until then", error)
-            else:
-                log.warning("aiosess: PostgreSQL answers; sessions are available")
-                return
+
+    async def _is_prepared(self) -> bool:
+        try:
+            await self._prepare()
+        except StoreUnavailable:
+            return False
+        except SchemaMismatch as error:
+            log.critical("aiosess: %s; sessions are unavailable until then", error)
+            return False
+        log.warning("aiosess: PostgreSQL answers; sessions are available")
+        return True
 
 
 def _is_unchecked(request: web.Request) -> bool:
     match = request.match_info
-    return _serves_files(type(match.route.resource)) or hasattr(match.handler, _UNCHECKED)
+    kind: Any = type(match.route.resource)
+    return _serves_files(kind) or hasattr(match.handler, _UNCHECKED)
 
 
 @cache  # resources have an abstract base, which makes isinstance() cost as much as the rest of this
-def _serves_files(kind: type) -> bool:
+def _serves_files(kind: type[Any]) -> bool:
     return issubclass(kind, web.StaticResource)
 
 

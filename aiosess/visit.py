@@ -171,13 +171,15 @@ class Visit:
         device = self.device()
         if device.fingerprint == row.fingerprint:
             return True  # noted when it changed
-        changed = await self.services.store.refingerprint(row, device.fingerprint, self.origin())
-        if changed is not None:
-            self.services.checker.hold(changed)
         if config.fingerprint == "report":
+            changed = await self.services.store.refingerprint(row, device.fingerprint, self.origin())
+            if changed is not None:
+                self.services.checker.hold(changed)
             return True
-        with suppress(SessionNotFound):  # a parallel request may have ended it
+        with suppress(SessionNotFound):  # a parallel request has ended it, and told
             await self.services.store.revoke_own(row.id, row.user_id, "fingerprint")
+            at = self.services.store.clock.now()
+            self.services.emit(events.FingerprintChanged.of(row, at, presenter=self.origin()))
         self.services.checker.bury(row.id)
         return False
 
@@ -270,17 +272,15 @@ class Visit:
         """
         if self._outgoing is not None:
             return self._outgoing
-        if self._mints and _may_mint(self.headers, response):
-            return await self._mint()
+        if self._mints and self.row is not None and self.token is not None and _may_mint(self.headers, response):
+            return await self._mint(self.row, self.token)
         if self._ended is not None and _is_navigation(self.headers) and self._ended_long_ago(self._ended):
             return self.services.cookie.clear()
         return None
 
-    async def _mint(self) -> str | None:
+    async def _mint(self, row: Row, token: Token) -> str | None:
         """Sign a successor, if the lease is free; the database learns of it when a client first presents it."""
-        services, row, token = self.services, self.row, self.token
-        if row is None or token is None:
-            return None
+        services = self.services
         if row.mint_until is not None and row.mint_until > services.store.clock.now():
             return None
         try:

@@ -29,6 +29,7 @@ from tests.relay import relayed
 from tests.site import COOKIE, SECRET, Reply, Site, age, eventually, make_app, request_bytes, visit
 
 NEVER = 3600.0  # seconds; no test lasts so long
+LONG = 20.0  # seconds; only what hangs takes so long
 HUNDRED = 100
 
 
@@ -62,13 +63,18 @@ class Room:
         waiting = self.checker._waiting
         return 0 if waiting is None else len(waiting.waiters)
 
+    async def check(self, token: Token) -> Row | None:
+        """Check a token; a check that never ends is an error."""
+        async with asyncio.timeout(LONG):
+            return await self.checker.check(token)
+
     def ask(self, token: Token) -> asyncio.Task[Row | None]:
         """Check a token in the background, as a request does."""
-        return asyncio.create_task(self.checker.check(token))
+        return asyncio.create_task(self.check(token))
 
     def ask_all(self, *tokens: Token) -> "asyncio.Future[list[Row | BaseException | None]]":
         """Check tokens in the background, all at once."""
-        return asyncio.gather(*(self.checker.check(token) for token in tokens), return_exceptions=True)
+        return asyncio.gather(*(self.check(token) for token in tokens), return_exceptions=True)
 
     async def login(self, user: str = "ada") -> Token:
         """Make a session."""
@@ -224,7 +230,7 @@ async def until(ask: Callable[[], bool]) -> None:
 
 async def answered(*tasks: "asyncio.Future[Any]") -> list[Any]:
     """Return what came of tasks; a task that never ends is an error."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         return await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -243,9 +249,9 @@ async def test_lone_request_costs_one_query_at_once(room: Room, monkeypatch: pyt
     monkeypatch.setattr(checker, "SLOW_AFTER", NEVER)
     token = await room.login()
     if held:
-        await room.checker.check(token)
+        await room.check(token)
     before = room.checks
-    assert user_of(await room.checker.check(token)) == "ada"
+    assert user_of(await room.check(token)) == "ada"
     assert room.checks == before + 1
 
 
@@ -329,7 +335,7 @@ async def test_request_never_joins_a_batch_already_sent(room: Room, gated: Room,
     """While an old answer is on its way, a request that comes after an acknowledged revocation sees the revocation."""
     token = await room.login("slow")
     if held:
-        await gated.checker.check(token)
+        await gated.check(token)
     await gate.close()
     early = gated.ask(token)
     await gate.stopped()
@@ -382,7 +388,7 @@ async def test_slow_batch_is_not_waited_for(room: Room, gated: Room, gate: Gate)
     await gate.close()
     early = gated.ask(slow)
     await gate.stopped()
-    assert user_of(await gated.checker.check(quick)) == "quick"
+    assert user_of(await gated.check(quick)) == "quick"
     assert not early.done()
     await gate.open()
     assert user_of(await early) == "slow"
@@ -448,7 +454,7 @@ async def test_cancelled_request_cancels_no_other(
     left = [outcome for outcome in outcomes if isinstance(outcome, asyncio.CancelledError)]
     assert len(left) == {"the first": 1, "the middle": 1, "all but one": 9, "all": 10}[who]
     assert {user_of(outcome) for outcome in outcomes if outcome not in left} <= {"slow"}
-    assert user_of(await gated.checker.check(token)) == "slow"
+    assert user_of(await gated.check(token)) == "slow"
     del outcomes, asked, left
     gc.collect()
     assert complaints == []
@@ -466,7 +472,7 @@ async def test_request_cancelled_when_already_answered(dsn: str, complaints: lis
 
         async def ask_and_cancel_the_rest() -> None:
             try:
-                await room.checker.check(token)
+                await room.check(token)
             finally:  # the first to be woken: the others have their answers, and have not run
                 for other in others:
                     other.cancel()
@@ -522,7 +528,7 @@ async def test_batch_that_fails_twice_fails_for_everybody(
 
 async def _answers(room: Room, token: Token) -> bool:
     try:
-        return await room.checker.check(token) is not None
+        return await room.check(token) is not None
     except StoreUnavailable:
         return False
 
@@ -533,7 +539,7 @@ async def test_stopped_server_fails_everybody_at_once(dsn: str) -> None:
     async with make_room(dsn) as direct:
         token = await direct.login()
     async with relayed(dsn) as relay, make_room(relay.dsn, store_timeout=timedelta(seconds=NEVER)) as room:
-        await room.checker.check(token)
+        await room.check(token)
         relay.gate.clear()
         asked = [room.ask(token)]
         for _ in range(3):
@@ -557,6 +563,39 @@ async def test_end_of_the_loop_leaves_nobody_waiting(room: Room, gated: Room, ga
     assert [type(error) for error in await answered(asked)] == [StoreUnavailable]
 
 
+async def test_cancelled_flight_that_has_answered_harms_nobody(room: Room) -> None:
+    """When the task of a batch is cancelled between its answer and the release, later requests are answered."""
+    token = await room.login()
+    for _ in range(3):
+        assert user_of(await room.check(token)) == "ada"
+        flights = list(room.checker._flights)
+        assert flights
+        for flight in flights:
+            flight.cancel()
+        await answered(*flights)
+
+
+async def test_batch_that_waits_is_sent_once_when_two_end_together(
+    room: Room, gated: Room, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When several batches end in the same moment, what waits behind them is sent, and once."""
+    monkeypatch.setattr(checker, "MAX_IN_FLIGHT", 2)
+    token = await room.login("slow")
+    await gate.close()
+    early = [gated.ask(token)]
+    await gate.stopped(1)
+    early.append(gated.ask(token))
+    await gate.stopped(2)
+    late = gated.ask(token)
+    await turn()
+    for flight in gated.checker._flights:
+        flight.cancel()
+    assert [type(error) for error in await answered(*early)] == [StoreUnavailable] * 2
+    await gate.open()
+    assert user_of(await late) == "slow"
+    assert gated.acquired == [3]
+
+
 @pytest.mark.threat("DB-04")
 async def test_hanging_server_holds_nobody_beyond_the_deadline(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a network that swallows everything, each request fails within the deadline, counted from when it came."""
@@ -565,14 +604,14 @@ async def test_hanging_server_holds_nobody_beyond_the_deadline(dsn: str, monkeyp
     async with make_room(dsn) as direct:
         token = await direct.login()
     async with relayed(dsn) as relay, make_room(relay.dsn, store_timeout=timedelta(seconds=deadline)) as room:
-        await room.checker.check(token)
+        await room.check(token)
         relay.swallows = True
 
         async def ask() -> None:
             # Half as long again leaves room for a slow machine; who is sent late and has a whole deadline then is not.
             async with asyncio.timeout(deadline * 1.5):
                 with pytest.raises(StoreUnavailable):
-                    await room.checker.check(token)
+                    await room.check(token)
 
         asked = []
         for _ in range(MAX_IN_FLIGHT * 3):
@@ -609,7 +648,7 @@ async def test_connection_that_hangs_on_its_way_back_is_not_lost_to_the_pool(dsn
     ):
 
         async def ask() -> None:
-            await room.checker.check(token)
+            await room.check(token)
             relay.swallows = True
 
         await ask()
@@ -669,7 +708,7 @@ async def _is_in(site: Site, token: str) -> bool:
 async def test_ended_session_costs_no_more_queries(room: Room, pg: asyncpg.Connection, end: str) -> None:
     """A session whose row is gone or out of time is asked for once; then the process knows."""
     token = await room.login()
-    await room.checker.check(token)
+    await room.check(token)
     assert room.checker.ended_for(token.session_id) == 0
     if end == "deleted":
         await end_elsewhere(pg, token)
@@ -677,7 +716,7 @@ async def test_ended_session_costs_no_more_queries(room: Room, pg: asyncpg.Conne
         await age(pg, 365 * 86400)
     before = room.checks
     assert await room.ask_all(*[token] * 10) == [None] * 10
-    assert [await room.checker.check(token) for _ in range(10)] == [None] * 10
+    assert [await room.check(token) for _ in range(10)] == [None] * 10
     assert room.checks == before + 1
     assert room.checker.ended_for(token.session_id) > 0
 
@@ -693,7 +732,7 @@ async def test_memory_of_ended_sessions_is_bounded(dsn: str) -> None:
             assert set(await room.ask_all(*forged)) == {None}
             assert len(room.checker._held) <= 100
         assert room.checks == 10
-        assert user_of(await room.checker.check(token)) == "ada"
+        assert user_of(await room.check(token)) == "ada"
         assert await room.store.count() == 1
 
 
@@ -712,13 +751,13 @@ async def test_older_row_never_replaces_a_newer_one(dsn: str) -> None:
     """A row that arrives late, from a slower write or check, does not take the place of a newer one."""
     async with make_room(dsn, max_staleness=timedelta(seconds=NEVER)) as room:
         token = await room.login()
-        old = await room.checker.check(token)
+        old = await room.check(token)
         new = await room.store.patch(token.session_id, "key", "1")
         assert old is not None
         assert new is not None
         room.checker.hold(new)
         room.checker.hold(old)
-        assert await room.checker.check(token) is new
+        assert await room.check(token) is new
         assert room.checks == 1
 
 
@@ -736,19 +775,19 @@ async def test_late_answer_never_replaces_a_newer_row(dsn: str, room: Room, gate
         row = await early
         assert row is not None
         assert row.revision < new.revision
-        assert await gated.checker.check(token) is new
+        assert await gated.check(token) is new
 
 
 async def test_ended_session_is_never_resurrected_by_a_row(room: Room) -> None:
     """A row that was read before a session ended, and is handed over after, does not bring it back."""
     token = await room.login()
-    row = await room.checker.check(token)
+    row = await room.check(token)
     assert row is not None
     room.checker.bury(token.session_id)
     room.checker.bury(token.session_id)
     room.checker.hold(row)
     room.checker.hold(replace(row, revision=row.revision + 1))
-    assert await room.checker.check(token) is None
+    assert await room.check(token) is None
     assert room.checks == 1
 
 
@@ -763,17 +802,17 @@ async def test_ended_session_is_never_resurrected_by_a_late_answer(room: Room, g
     gated.checker.bury(token.session_id)
     await gate.open()
     assert user_of(await early) == "slow"
-    assert await gated.checker.check(token) is None
+    assert await gated.check(token) is None
 
 
 async def test_forgotten_row_is_read_anew(dsn: str) -> None:
     """A row that was forgotten is read again, whatever may be held."""
     async with make_room(dsn, max_staleness=timedelta(seconds=NEVER)) as room:
         token = await room.login()
-        before = await room.checker.check(token)
+        before = await room.check(token)
         room.checker.forget(token.session_id)
         room.checker.forget(token.session_id)
-        after = await room.checker.check(token)
+        after = await room.check(token)
         assert before == after
         assert before is not after
         assert room.checks == 2
@@ -806,20 +845,20 @@ async def test_lost_connection_makes_the_dead_unknown(room: Room, pg: asyncpg.Co
     token = await room.login()
     await pg.execute("create temporary table saved as select * from aiosess_sessions")
     await end_elsewhere(pg, token)
-    assert await room.checker.check(token) is None
+    assert await room.check(token) is None
     await lose_connections(pg, room)
     await pg.execute("insert into aiosess_sessions select * from saved; drop table saved")
-    assert user_of(await room.checker.check(token)) == "ada"
+    assert user_of(await room.check(token)) == "ada"
 
 
 async def test_lost_connection_makes_held_rows_unknown(room: Room, pg: asyncpg.Connection) -> None:
     """Another content under the revision that was held is seen once the connection was lost."""
     token = await room.login()
-    await room.checker.check(token)
+    await room.check(token)
     await change_quietly(pg, token)
-    assert not is_restored(await room.checker.check(token)), "the row is not held: the test shows nothing"
+    assert not is_restored(await room.check(token)), "the row is not held: the test shows nothing"
     await lose_connections(pg, room)
-    assert is_restored(await room.checker.check(token))
+    assert is_restored(await room.check(token))
 
 
 async def test_batch_that_waits_while_a_connection_is_lost_reads_whole_rows(
@@ -828,7 +867,7 @@ async def test_batch_that_waits_while_a_connection_is_lost_reads_whole_rows(
     """What was held when a request joined its batch is not relied on when a connection was lost before it went."""
     monkeypatch.setattr(checker, "SLOW_AFTER", NEVER)
     slow, token = await room.login("slow"), await room.login("quick")
-    await gated.checker.check(token)
+    await gated.check(token)
     await connect_twice(gated)
     await gate.close()
     early = gated.ask(slow)
@@ -848,7 +887,7 @@ async def test_batch_in_flight_that_loses_its_connection_reads_whole_rows(
 ) -> None:
     """A batch that is asked again on another connection, one that is at hand too, asks for whole rows."""
     token = await room.login("slow")
-    await gated.checker.check(token)
+    await gated.check(token)
     await connect_twice(gated)
     await gate.close()
     asked = gated.ask(token)
@@ -876,7 +915,7 @@ async def test_answer_from_before_a_loss_is_not_remembered(
     assert [user_of(row) for row in await asked] == ["slow", None]
     assert len(gated.checker._held) == 0
     await pg.execute("insert into aiosess_sessions select * from saved; drop table saved")
-    assert user_of(await gated.checker.check(token)) == "quick"
+    assert user_of(await gated.check(token)) == "quick"
 
 
 # Staleness
@@ -886,7 +925,7 @@ async def test_by_default_every_request_is_checked(room: Room) -> None:
     """Nothing is taken for true because it was a moment ago."""
     token = await room.login()
     for _ in range(10):
-        await room.checker.check(token)
+        await room.check(token)
     assert room.checks == 10
 
 
@@ -895,19 +934,19 @@ async def test_staleness_saves_queries_for_its_span_only(dsn: str, pg: asyncpg.C
     async with make_room(dsn, max_staleness=timedelta(seconds=NEVER)) as room:
         token = await room.login()
         for _ in range(10):
-            assert user_of(await room.checker.check(token)) == "ada"
+            assert user_of(await room.check(token)) == "ada"
         assert room.checks == 1
     async with make_room(dsn, max_staleness=timedelta(milliseconds=50)) as room:
-        await room.checker.check(token)
+        await room.check(token)
         await until(lambda: room.checker._held.get(token.session_id.int).asked_at < monotonic() - 0.05)
-        await room.checker.check(token)
+        await room.check(token)
         assert room.checks == 2
         await end_elsewhere(pg, token)
         await eventually(lambda: _is_out(room, token))
 
 
 async def _is_out(room: Room, token: Token) -> bool:
-    return await room.checker.check(token) is None
+    return await room.check(token) is None
 
 
 @pytest.mark.threat("SES-03")
@@ -941,7 +980,7 @@ async def test_one_connection_serves_checks_and_writes(dsn: str) -> None:
 
         async def work(token: Token) -> None:
             for number in range(10):
-                assert user_of(await room.checker.check(token)) is not None
+                assert user_of(await room.check(token)) is not None
                 row = await room.store.patch(token.session_id, "key", str(number))
                 assert row is not None
                 room.checker.hold(row)
@@ -964,7 +1003,7 @@ async def test_writes_get_their_turn_under_permanent_load(dsn: str) -> None:
 
         async def ask() -> None:
             while not done:
-                assert user_of(await room.checker.check(token)) == "ada"
+                assert user_of(await room.check(token)) == "ada"
 
         askers = [asyncio.create_task(ask()) for _ in range(10)]
         await until(lambda: room.checks > 10)

@@ -219,3 +219,22 @@ async def test_drain_waits_for_what_runs() -> None:
     steps.append("drained")
     await slow.drain()
     assert steps == ["hook", "drained"]
+
+
+async def test_drain_does_not_wait_for_a_hook_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At shutdown a hook that hangs is cancelled after a little while."""
+    monkeypatch.setattr(dispatcher, "DRAIN_TIMEOUT", 0.01)
+    cancelled = asyncio.Event()
+
+    async def hang(_event: Event) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    hanging = Dispatcher(hang)
+    hanging.emit(Event(at=datetime.now(UTC)))
+    async with asyncio.timeout(5):
+        await hanging.drain()
+        await cancelled.wait()

@@ -397,3 +397,13 @@ async def test_patches_cannot_pass_the_depth(store: RequestStore, pg: asyncpg.Co
     assert await store.patch(row.id, "a", encode_value(nested(MAX_DEPTH), LIMIT)) is not None
     assert await loaded(store, row) == {"a": nested(MAX_DEPTH)}
     assert await pg.fetchval("select data::text from aiosess_sessions") == '{"a": ' + "[" * 32 + "]" * 32 + "}"
+
+
+@pytest.mark.threat("DOS-01")
+def test_shared_lists_are_counted_as_often_as_they_are_seen() -> None:
+    """A few lists that hold one another twice are too many values, and are not walked to the end."""
+    value: list[Any] = [0]
+    for _ in range(30):
+        value = [value, value]
+    with pytest.raises(InvalidData, match="max_data_bytes"):
+        encode_value(value, 16_384)
