@@ -1056,9 +1056,9 @@ async def test_check_uses_the_primary_key(empty_dsn: str) -> None:
         pg = await asyncpg.connect(empty_dsn)
         await pg.execute(
             """
-            insert into aiosess_sessions
-            select (jsonb_populate_record(one, jsonb_build_object('id', gen_random_uuid()))).*
-            from aiosess_sessions one, generate_series(1, 50000)
+            create temporary table copies as select one.* from aiosess_sessions one, generate_series(1, 50000);
+            update copies set id = gen_random_uuid();
+            insert into aiosess_sessions select * from copies
             """
         )
         ids = [str(record["id"]) for record in await pg.fetch("select id from aiosess_sessions limit 1000")]

@@ -905,3 +905,19 @@ async def test_pipelined_requests_get_one_successor(site: Site, pg: asyncpg.Conn
     replies = [await wire.read() for _ in range(10)]
     assert {reply.user for reply in replies} == {"ada"}
     assert len([reply for reply in replies if reply.token]) == 1
+
+
+async def test_store_that_falls_away_puts_off_the_successor(dsn: str, pg: asyncpg.Connection) -> None:
+    """A response whose successor cannot be leased goes out without one, and is no error."""
+    async with asyncpg.create_pool(dsn) as pool:
+
+        async def last(request: web.Request) -> web.Response:
+            assert request["sessions"].user_id == "alice"
+            await pool.close()
+            return web.Response(text="done")
+
+        async with visit(make_app(dsn, web.get("/last", last), pool=pool)) as site:
+            browser = await (await site.browser()).login("alice")
+            await make_due(pg)
+            response = await browser.get("/last")
+            assert (response.status, response.headers.getall("Set-Cookie", [])) == (200, [])
