@@ -112,17 +112,22 @@ async def make_room(dsn: str, *, max_size: int = 10, **options: Any) -> AsyncIte
         acquired[0] += 1
 
     config = SessionConfig(**options)
-    async with asyncpg.create_pool(dsn, min_size=0, max_size=max_size, init=listen, setup=count) as pool:
-        base = Database(config)
-        base.use(pool)
-        store = RequestStore(base, config, lambda _event: None)
-        room = Room(base, store, Checker(store, config), pool, statements, acquired)
-        base.on_lost(room.checker.forget_all)
+    pool = await asyncpg.create_pool(dsn, min_size=0, max_size=max_size, init=listen, setup=count)
+    base = Database(config)
+    base.use(pool)
+    store = RequestStore(base, config, lambda _event: None)
+    room = Room(base, store, Checker(store, config), pool, statements, acquired)
+    base.on_lost(room.checker.forget_all)
+    try:
+        yield room
+    finally:
         try:
-            yield room
+            async with asyncio.timeout(LONG):
+                await asyncio.gather(*room.checker._flights, return_exceptions=True)
+                await base.close()
+                await pool.close()
         finally:
-            await asyncio.gather(*room.checker._flights, return_exceptions=True)
-            await base.close()
+            pool.terminate()
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """aiosess in an application: setup() and its errors, pools, sub-applications, and how a handler reaches its session."""
 
 import asyncio
+import gc
 import json
 import logging
 import subprocess
 import sys
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -559,3 +561,23 @@ async def test_nothing_runs_on_after_the_end(dsn: str) -> None:
     assert asyncio.all_tasks() == before
     with pytest.raises(aiosess.StoreUnavailable):
         await store.count()
+
+
+async def test_requests_need_no_garbage_collector(dsn: str) -> None:
+    """A request is freed when it is done: a cycle would leave each to the collector, and stop the world for it."""
+    seen: list[weakref.ref[web.Request]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(weakref.ref(request))
+        return web.Response(text=str(request["sessions"].user_id))
+
+    async with visit(make_app(dsn, web.get("/seen", handler))) as site:
+        browser = await (await site.browser()).login("alice")
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                assert await (await browser.get("/seen")).text() == "alice"
+        finally:
+            gc.enable()
+        assert [ref() for ref in seen[:2]] == [None, None]  # the connection remembers its last request
