@@ -30,6 +30,7 @@ from tests.site import COOKIE, SECRET, Reply, Wire, make_app, request_bytes, vis
 NIGHTLY = os.environ.get("AIOSESS_NIGHTLY") == "1"
 REQUESTS = 100_000 if NIGHTLY else 5_000
 REVOCATIONS = 5_000 if NIGHTLY else 250
+BACKGROUND = REQUESTS - 4 * REVOCATIONS  # what is asked at random; the rest is asked around each revocation
 SESSIONS = 50  # live at a time: few, so that many requests race with each revocation
 ASKERS = 24
 REVOKERS = 4
@@ -84,7 +85,7 @@ class Fleet:
         self._pg = pg
         self._sql = asyncio.Lock()
         self._random = random.Random(seed)  # noqa: S311 - a schedule, no secret
-        self._left = {"requests": REQUESTS, "revocations": REVOCATIONS}
+        self._left = {"requests": BACKGROUND, "revocations": REVOCATIONS}
         self._due = asyncio.Semaphore(0)
         self._live: list[Life] = []
         self._recent: list[Life] = []
@@ -113,34 +114,44 @@ class Fleet:
         self._left[what] -= 1
         return self._left[what] >= 0
 
+    async def _ask(self, wire: Wire, life: Life) -> None:
+        sent = monotonic()
+        reply = await wire.ask(request_bytes("/me", f"Cookie: {COOKIE}={life.token}".encode()))
+        life.asked.append(Asked(sent, monotonic(), json.loads(reply.body)["user"] == life.user))
+
     async def ask(self) -> None:
         """Ask with tokens of sessions that live, that are being ended at this moment, or that ended a moment ago."""
         wires = await self.wires()
         while self._take("requests"):
-            if self._left["requests"] % (REQUESTS // REVOCATIONS) == 0:
+            if self._left["requests"] % (BACKGROUND // REVOCATIONS) == 0:
                 self._due.release()
             racing = self._recent and self._random.random() < 0.5
-            life = self._random.choice(self._recent if racing else self._live)
-            sent = monotonic()
-            reply = await self._do(wires, "GET", "/me", life.token)
-            life.asked.append(Asked(sent, monotonic(), json.loads(reply.body)["user"] == life.user))
+            await self._ask(self._random.choice(wires), self._random.choice(self._recent if racing else self._live))
         for wire in wires:
             await wire.close()
 
     async def revoke(self) -> None:
-        """End sessions in every way there is, at even distances over the whole run, each replaced by a new one."""
-        wires = await self.wires()
+        """
+        End sessions in every way there is, at even distances over the whole run, each replaced by a new one.
+
+        Each process is asked just before, so that its answer may still be on its way, and at once after.
+        """
+        wires, before = await self.wires(), await self.wires()
         while self._take("revocations"):
             await self._due.acquire()
             life = self._live.pop(self._random.randrange(len(self._live)))
             self._recent = [*self._recent[-10:], life]
+            early = asyncio.gather(*(self._ask(wire, life) for wire in before))
+            await asyncio.sleep(self._random.random() * HELD_UP)
             way = self._random.choice(WAYS)
             self.ways[way] += 1
             life.end_sent = monotonic()
             await self._end(wires, life, way)
             life.end_acknowledged = monotonic()
+            await asyncio.gather(*(self._ask(wire, life) for wire in wires))
+            await early
             await self.begin_life(wires)
-        for wire in wires:
+        for wire in (*wires, *before):
             await wire.close()
 
     async def _end(self, wires: tuple[Wire, Wire], life: Life, way: str) -> None:
@@ -160,11 +171,14 @@ class Fleet:
 
 async def hold_up(relay: Relay) -> None:
     """Hold up what goes to and from PostgreSQL by a few milliseconds again and again, so that old answers come late."""
-    while True:
-        relay.gate.clear()
-        await asyncio.sleep(HELD_UP)
+    try:
+        while True:
+            relay.gate.clear()
+            await asyncio.sleep(HELD_UP)
+            relay.gate.set()
+            await asyncio.sleep(HELD_UP / 4)
+    finally:
         relay.gate.set()
-        await asyncio.sleep(HELD_UP / 4)
 
 
 @pytest.mark.threat("SES-03")
@@ -174,9 +188,8 @@ async def test_revocation_is_linearizable_across_processes(
     """Of many requests at two processes none that was sent after an acknowledged revocation is accepted."""
     seed = random.SystemRandom().randrange(2**32)
     async with AsyncExitStack() as stack:
-        relay = await stack.enter_async_context(relayed(dsn))
-        _, one = await stack.enter_async_context(served(relay.dsn))
-        _, two = await stack.enter_async_context(served(relay.dsn))
+        relays = [await stack.enter_async_context(relayed(dsn)) for _ in range(2)]
+        (_, one), (_, two) = [await stack.enter_async_context(served(relay.dsn)) for relay in relays]
         store = (await stack.enter_async_context(visit(make_app(dsn)))).store
         fleet = Fleet((one, two), store, pg, seed)
         wires = await fleet.wires()
@@ -184,8 +197,8 @@ async def test_revocation_is_linearizable_across_processes(
             await fleet.begin_life(wires)
         for wire in wires:
             await wire.close()
-        held_up = asyncio.create_task(hold_up(relay))
-        stack.callback(held_up.cancel)
+        for relay in relays:
+            stack.callback(asyncio.create_task(hold_up(relay)).cancel)
         began = monotonic()
         async with asyncio.TaskGroup() as tasks:
             for _ in range(ASKERS):
