@@ -112,6 +112,8 @@ class Database:
             timeout=self._deadline,
             # The default reset is a round trip after every query; no statement of ours leaves anything behind.
             reset=_leave_as_it_is,
+            # By default a connection is replaced after 50,000 queries; each one that ends makes us forget what we hold.
+            max_queries=2**31,
         )
         self._ours = True
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from aiohttp import hdrs, web
@@ -72,7 +72,8 @@ def setup(
 
     Args:
         app: The application, or a sub-application, before it starts.
-        secret: At least 32 bytes of random text, or a list, newest first; see ``docs`` on changing it.
+        secret: At least 32 bytes of random text, or a list of several, newest first, while a new
+            one takes over.
         dsn: Where PostgreSQL is; a pool of our own is made and closed.
         pool: A pool of the application instead, or the ``web.AppKey`` under which it is by start-up;
             it is never closed.
@@ -155,7 +156,7 @@ class _Plugin:
 
         @web.middleware
         async def sessions(request: web.Request, handler: Callable[..., Any]) -> web.StreamResponse:
-            if _is_unchecked(request):
+            if _is_unchecked(request.match_info.route):
                 response: web.StreamResponse = await handler(request)
                 return response
             visit = Visit(services, request)
@@ -234,15 +235,9 @@ class _Plugin:
         return True
 
 
-def _is_unchecked(request: web.Request) -> bool:
-    match = request.match_info
-    kind: Any = type(match.route.resource)
-    return _serves_files(kind) or hasattr(match.handler, _UNCHECKED)
-
-
-@cache  # resources have an abstract base, which makes isinstance() cost as much as the rest of this
-def _serves_files(kind: type[Any]) -> bool:
-    return issubclass(kind, web.StaticResource)
+@lru_cache(maxsize=1024)  # as many as aiohttp remembers of its own chains of middlewares
+def _is_unchecked(route: web.AbstractRoute) -> bool:
+    return isinstance(route.resource, web.StaticResource) or hasattr(route.handler, _UNCHECKED)
 
 
 def _as_response(error: SessionError) -> web.HTTPException:

@@ -129,7 +129,8 @@ async def _sweeper(dsn: str, site: Site, rounds: int, seconds: int) -> str:
     connection = await asyncpg.connect(dsn)
     await connection.execute("alter table aiosess_sessions disable trigger all")
     await connection.execute(FILL, 2_000_000, 3_000_000, timedelta(days=-1))
-    await connection.execute("alter table aiosess_sessions enable trigger all; vacuum analyze aiosess_sessions")
+    await connection.execute("alter table aiosess_sessions enable trigger all")
+    await connection.execute("vacuum analyze aiosess_sessions")
     calm = [(await asyncio.to_thread(measure, site, CONNECTIONS, seconds)).p99 for _ in range(rounds)]
     config = SessionConfig()
     database = Database(config)
@@ -159,7 +160,8 @@ async def _growth(dsn: str, site: Site, sizes: list[int], rounds: int, seconds: 
             await connection.execute(
                 FILL, 5_000_000 + start, 5_000_000 + min(start + 500_000, size), timedelta(days=30)
             )
-        await connection.execute("vacuum analyze aiosess_sessions; checkpoint")
+        await connection.execute("vacuum analyze aiosess_sessions")
+        await connection.execute("checkpoint")
         rate = median([(await asyncio.to_thread(measure, site, CONNECTIONS, seconds)).rate for _ in range(rounds)])
         first = first or rate
         lines.append(f"| {size:,} | {rate:,.0f} | {rate / first:.2f} |")
