@@ -1,5 +1,6 @@
 """The options: what each refuses, how they go together, and the presets' numbers."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, fields, replace
 from datetime import timedelta
@@ -44,7 +45,7 @@ def test_every_option_is_tried_here() -> None:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_option_is_documented(option: str) -> None:
     """Each option is described in the class's docstring."""
-    assert f"\n        {option}: " in (SessionConfig.__doc__ or "")
+    assert f"\n    {option}: " in (inspect.getdoc(SessionConfig) or "")
 
 
 def test_defaults() -> None:
