@@ -129,7 +129,6 @@ class Visit:
         if meaning is Meaning.REUSE:
             if not await services.store.end_reused(row, self.origin()):
                 return False
-            services.checker.bury(row.id)
             self._ended = token
             return True
         if meaning in ADOPTED:
