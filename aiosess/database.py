@@ -176,6 +176,8 @@ class Database:
         try:
             connection.add_termination_listener(self._lost)  # a set: adding it again changes nothing
             return await work(connection)
+        except asyncpg.DataError:
+            raise  # it was never sent: the connection is as good as before
         except (TimeoutError, asyncio.CancelledError, *_LOST):
             # Mid-query, on a server that may hang or be read-only: a new connection is surer than a mended one.
             connection.terminate()

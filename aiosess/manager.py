@@ -77,7 +77,7 @@ class SessionManager:
         row = self._visit.row
         if row is None or self._visit.is_late:
             return False
-        return self._visit.services.store.clock.now() - row.authenticated_at <= within
+        return self._visit.services.clock.now() - row.authenticated_at <= within
 
     # Signing in and out
 
@@ -103,7 +103,7 @@ class SessionManager:
         visit = self._visit
         visit.check_not_sealed()
         services = visit.services
-        config, clock = services.config, services.store.clock
+        config, clock = services.config, services.clock
         token = new_token(uuid7(), 1, clock.now() + config.absolute_timeout)
         row = await services.store.authenticate(
             Login(

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from aiohttp import hdrs, web
@@ -33,6 +32,9 @@ CONNECT_AGAIN_EVERY: Final = 1.0  # seconds
 _UNCHECKED = "__aiosess_unchecked__"
 
 
+_HASH_OF_SESSIONS: Final = hash("sessions")
+
+
 class _SessionsKey(web.RequestKey[SessionManager]):
     """
     A request key that is also found under the text "sessions".
@@ -44,7 +46,7 @@ class _SessionsKey(web.RequestKey[SessionManager]):
     __slots__ = ()
 
     def __hash__(self) -> int:
-        return hash("sessions")
+        return _HASH_OF_SESSIONS
 
     def __eq__(self, other: object) -> bool:
         return self is other or other == "sessions"
@@ -133,6 +135,7 @@ class _Plugin:
         self._services = Services(
             config=config,
             cookie=_checked_cookie(keyring, config),
+            clock=self._database.clock,
             keyring=keyring,
             reader=TokenReader(keyring, config.audience, config.max_held_sessions),
             store=store,
@@ -144,6 +147,7 @@ class _Plugin:
         # Per installation, because an application and its sub-application may each have one. The response hook may
         # get another request object than the middleware saw; they run in the same task.
         self._visit: ContextVar[Visit | None] = ContextVar("aiosess_visit", default=None)
+        self._unchecked: frozenset[web.AbstractRoute] = frozenset()
         app[STORE] = store
         app.middlewares.insert(0, self._middleware())
         app.on_response_prepare.append(self._on_response_prepare)
@@ -156,7 +160,7 @@ class _Plugin:
 
         @web.middleware
         async def sessions(request: web.Request, handler: Callable[..., Any]) -> web.StreamResponse:
-            if _is_unchecked(request.match_info.route):
+            if self._unchecked and request.match_info.route in self._unchecked:
                 response: web.StreamResponse = await handler(request)
                 return response
             visit = Visit(services, request)
@@ -187,6 +191,7 @@ class _Plugin:
     # Start-up and shutdown
 
     async def _run(self, app: web.Application) -> AsyncIterator[None]:
+        self._unchecked = frozenset(filter(_is_unchecked, app.router.routes()))
         await self._open(app)
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -235,7 +240,6 @@ class _Plugin:
         return True
 
 
-@lru_cache(maxsize=1024)  # as many as aiohttp remembers of its own chains of middlewares
 def _is_unchecked(route: web.AbstractRoute) -> bool:
     return isinstance(route.resource, web.StaticResource) or hasattr(route.handler, _UNCHECKED)
 
@@ -258,11 +262,13 @@ def _send_cookie(response: web.StreamResponse, cookie: str) -> None:
 
 
 def _vary_by_cookie(response: web.StreamResponse) -> None:
-    known = ", ".join(response.headers.getall(hdrs.VARY, ()))
-    if not known:
-        response.headers[hdrs.VARY] = hdrs.COOKIE
-    elif not {"*", "cookie"} & {field.strip(" \t").lower() for field in known.split(",")}:
-        response.headers[hdrs.VARY] = f"{known}, {hdrs.COOKIE}"
+    headers = response.headers
+    if hdrs.VARY not in headers:
+        headers[hdrs.VARY] = hdrs.COOKIE
+        return
+    known = ", ".join(headers.getall(hdrs.VARY))
+    if not {"*", "cookie"} & {field.strip(" \t").lower() for field in known.split(",")}:
+        headers[hdrs.VARY] = f"{known}, {hdrs.COOKIE}" if known else hdrs.COOKIE
 
 
 def _check_kind(option: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a type or several

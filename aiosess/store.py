@@ -203,7 +203,7 @@ class RequestStore(SessionStore):
 
         async def work(connection: Connection) -> None:
             while (pairs := flight.ask()) is not None:
-                records = await connection.fetch(self._check, *pairs)
+                records = await connection.fetch(self._check, *(_array(values) for values in pairs))
                 if records:
                     self.clock.learn(records[0][-1])
                 flight.answer({record[0]: _row(record[2:-1]) if record[1] else None for record in records})
@@ -339,6 +339,11 @@ class RequestStore(SessionStore):
     async def claim_sweep(self) -> bool:
         """Take this interval's sweep; False: another process has."""
         return bool(await self._fetch("claim_sweep", self._config.sweep_interval))
+
+
+def _array(values: Iterable[object]) -> str:
+    """Spell ids or numbers as PostgreSQL writes an array."""
+    return f"{{{','.join(map(str, values))}}}"
 
 
 def _as_uuid(value: UUID | str) -> UUID:

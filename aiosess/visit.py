@@ -22,6 +22,7 @@ from aiosess.checker import Checker
 from aiosess.client import Device, describe, same_device
 from aiosess.config import SessionConfig
 from aiosess.cookie import Cookie, CookieConflict
+from aiosess.database import Clock
 from aiosess.errors import ResponseStarted, SessionNotFound, StoreUnavailable
 from aiosess.rotation import ADOPTED, Meaning, Verdict, judge
 from aiosess.session import Row
@@ -38,6 +39,7 @@ class Services:
 
     config: SessionConfig
     cookie: Cookie
+    clock: Clock
     keyring: Keyring
     reader: TokenReader
     store: RequestStore
@@ -95,7 +97,7 @@ class Visit:
             return services.reader.read(text)
         except CookieConflict:
             self._has_cookie = True
-            services.emit(events.CookieConflicted(at=services.store.clock.now(), presenter=self.origin()))
+            services.emit(events.CookieConflicted(at=services.clock.now(), presenter=self.origin()))
         except InvalidToken:
             pass
         return None
@@ -109,7 +111,7 @@ class Visit:
                 if row is None:
                     self._ended = token
                     return
-                now = services.store.clock.now()
+                now = services.clock.now()
                 verdict = judge(row, token, now, services.config)
                 if verdict.meaning is Meaning.CURRENT and self.headers.get(hdrs.USER_AGENT, "") == row.user_agent:
                     self._accept(row, token, verdict, now)  # all but a few requests
@@ -166,7 +168,7 @@ class Visit:
             return True
         with suppress(SessionNotFound):  # a parallel request has ended it, and told
             await self.services.store.revoke_own(row.id, row.user_id, "fingerprint")
-            at = self.services.store.clock.now()
+            at = self.services.clock.now()
             self.services.emit(events.FingerprintChanged.of(row, at, presenter=self.origin()))
         self.services.checker.bury(row.id)
         return False
@@ -269,7 +271,7 @@ class Visit:
     async def _mint(self, row: Row, token: Token) -> str | None:
         """Sign a successor, if the lease is free; the database learns of it when a client first presents it."""
         services = self.services
-        if row.mint_until is not None and row.mint_until > services.store.clock.now():
+        if row.mint_until is not None and row.mint_until > services.clock.now():
             return None
         try:
             leased = await services.store.lease(row)

@@ -17,14 +17,17 @@ from tests.site import eventually, make_app, visit
 
 
 async def test_impossible_argument_is_no_outage(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
-    """An argument that cannot be sent fails the one call, and does not make the store count as down."""
+    """An argument that cannot be sent fails the one call, ends no connection, and is no sign of being down."""
     database = Database(SessionConfig())
     await database.connect(dsn)
+    lost: list[None] = []
+    database.on_lost(lambda: lost.append(None))
     with pytest.raises(StoreUnavailable):
         await database.fetch("select $1::int", "not a number")
     assert "cannot take an argument" in caplog.text
     assert "not a number" not in caplog.text
     assert [tuple(record) for record in await database.fetch("select 1")] == [(1,)]
+    assert not lost
     await database.close()
 
 

@@ -20,7 +20,7 @@ import pytest
 from aiosess import SessionNotFound, SessionStore, StoreUnavailable, events
 from aiosess.embedded import _INSTALLED, EmbeddedPostgres
 from aiosess.errors import InvalidData
-from aiosess.store import SWEEP_BATCH, _statement
+from aiosess.store import SWEEP_BATCH, _array, _statement
 from aiosess.token import Keyring
 from tests.site import SECRET, Site, age, make_app, make_due, request_bytes, set_cookies, visit
 
@@ -439,7 +439,7 @@ async def test_touches_are_hot_updates(alone: tuple[asyncpg.Pool, asyncpg.Connec
 
 STATEMENTS = {
     "load": [uuid4()],
-    "check": [[uuid4() for _ in range(200)], [0] * 200],
+    "check": [_array(uuid4() for _ in range(200)), _array([0] * 200)],
     "adopt": [uuid4(), 2, "AAAAAAAAAAA", "AAAAAAAAAAA", 8, "AAAAAAAAAAA", None],
     "lease": [uuid4(), "AAAAAAAAAAA", timedelta(minutes=1)],
     "rotate": [uuid4(), b"", b"", "AAAAAAAAAAA", True],
