@@ -26,6 +26,8 @@ MAX_IN_FLIGHT: Final = 4
 # Batches that follow one another closely share a connection: taking one out of a pool and giving it back costs as much
 # as a query. After so long it goes back all the same, for writes wait in line for the pool too.
 KEEP_CONNECTION: Final = 0.1  # seconds
+# Under load the next batch comes within this time. A pool of one connection is given back at once.
+LINGER: Final = 0.005  # seconds
 NOT_HELD: Final = -1  # no row has this revision
 
 
@@ -89,6 +91,7 @@ class Checker:
         self._in_flight = 0
         self._epoch = 0
         self._hurry: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.Future[None] | None = None
         self._flights: set[asyncio.Task[None]] = set()
 
     async def check(self, token: Token) -> Row | None:
@@ -148,14 +151,17 @@ class Checker:
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Batch:
         """Start a batch. It goes out when the requests that are being handled at this moment have joined it."""
         batch = self._waiting = _Batch(self._epoch)
-        if self._in_flight == 0:
+        if self._in_flight == 0 or self._lingering is not None:
             loop.call_soon(self._send)
         elif self._in_flight < MAX_IN_FLIGHT:
             self._hurry = loop.call_later(SLOW_AFTER, self._send)
         return batch
 
     def _send(self) -> None:
-        """Send the batch that waits, if one does, on a connection of its own."""
+        """Send the batch that waits, if one does: by a flight that lingers, or on a connection of its own."""
+        if self._lingering is not None:
+            _wake(self._lingering)
+            return
         batch = self.next_batch()
         if batch is None:
             return
@@ -172,9 +178,23 @@ class Checker:
         batch, self._waiting = self._waiting, None
         return batch
 
+    async def await_batch(self) -> _Batch | None:
+        """Wait a little for the next batch, and close it."""
+        if self._waiting is None:
+            loop = asyncio.get_running_loop()
+            self._lingering = loop.create_future()
+            timer = loop.call_later(LINGER, _wake, self._lingering)
+            try:
+                await self._lingering
+            finally:
+                self._lingering = None
+                timer.cancel()
+        return self.next_batch()
+
     async def _fly(self, batch: _Batch) -> None:
         """Ask for a batch and those that follow it closely, and answer everybody in them whatever happens."""
-        flight = _Flight(self, batch)
+        # The deadline of the first batch is that of the flight: half of it is left for the last one.
+        flight = _Flight(self, batch, min(KEEP_CONNECTION, self._deadline / 2))
         try:
             await self._store.check(flight, batch.opened_at + self._deadline - monotonic())
         except StoreUnavailable as error:
@@ -223,15 +243,15 @@ class _Flight:
 
     __slots__ = ("_batch", "_checker", "_until")
 
-    def __init__(self, checker: Checker, batch: _Batch) -> None:
+    def __init__(self, checker: Checker, batch: _Batch, keeps: float) -> None:
         self._checker = checker
         self._batch: _Batch | None = batch
-        self._until = monotonic() + KEEP_CONNECTION
+        self._until = monotonic() + keeps
 
-    def ask(self) -> tuple[list[UUID], list[int]] | None:
+    async def ask(self, *, lingers: bool) -> tuple[list[UUID], list[int]] | None:
         """Return the next (ids, revisions) to ask, the same ones again after a failure; None: that was all."""
         if self._batch is None and monotonic() < self._until:
-            self._batch = self._checker.next_batch()
+            self._batch = await self._checker.await_batch() if lingers else self._checker.next_batch()
         return None if self._batch is None else self._checker.prepare(self._batch)
 
     def answer(self, changed: dict[UUID, Row | None]) -> None:
@@ -244,3 +264,8 @@ class _Flight:
         """Tell those that have no answer that there is none."""
         if self._batch is not None:
             self._batch.fail(error)
+
+
+def _wake(lingering: asyncio.Future[None]) -> None:
+    if not lingering.done():
+        lingering.set_result(None)

@@ -117,6 +117,11 @@ class Database:
         )
         self._ours = True
 
+    @property
+    def has_room(self) -> bool:
+        """Whether somebody may keep a connection for a moment, and others still find one."""
+        return self._pool is not None and self._pool.get_max_size() > 1
+
     async def close(self) -> None:
         """End the probe, and the pool if it is ours; what is still under way may fail, and nobody probes for it."""
         self._closed = True

@@ -66,8 +66,8 @@ class Login:
 class Flight(Protocol):
     """Batches of the checker that follow one another: what to ask, and what came back."""
 
-    def ask(self) -> tuple[list[UUID], list[int]] | None:
-        """Return ids and the revisions that are held of them, None when there is nothing more to ask."""
+    async def ask(self, *, lingers: bool) -> tuple[list[UUID], list[int]] | None:
+        """Return ids and the revisions held of them, after a short wait if it may; None: there is nothing to ask."""
 
     def answer(self, changed: dict[UUID, Row | None]) -> None:
         """Take those that are not what is held: their rows, or None for those that ended."""
@@ -202,7 +202,7 @@ class RequestStore(SessionStore):
         """Ask which of some (id, revision) pairs are not what PostgreSQL has, batch after batch, on one connection."""
 
         async def work(connection: Connection) -> None:
-            while (pairs := flight.ask()) is not None:
+            while (pairs := await flight.ask(lingers=self._database.has_room)) is not None:
                 records = await connection.fetch(self._check, *(_array(values) for values in pairs))
                 if records:
                     self.clock.learn(records[0][-1])

@@ -286,7 +286,7 @@ class Wanted:
         self._rows: list[tuple[UUID, int]] | None = rows
         self.changed: dict[UUID, Row | None] = {}
 
-    def ask(self) -> tuple[list[UUID], list[int]] | None:
+    async def ask(self, *, lingers: bool) -> tuple[list[UUID], list[int]] | None:  # noqa: ARG002 - it never has more to ask
         """Ask once."""
         rows, self._rows = self._rows, None
         return None if rows is None else ([session_id for session_id, _ in rows], [revision for _, revision in rows])
@@ -397,6 +397,42 @@ async def test_slow_batch_is_not_waited_for(room: Room, gated: Room, gate: Gate)
     assert not early.done()
     await gate.open()
     assert user_of(await early) == "slow"
+
+
+async def test_batch_that_follows_closely_finds_the_connection_waiting(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection stays out for a moment after a batch, and the next batch goes out on it without another one."""
+    monkeypatch.setattr(checker, "LINGER", NEVER)
+    monkeypatch.setattr(checker, "KEEP_CONNECTION", NEVER)
+    async with make_room(dsn) as room:
+        token = await room.login()
+        before = room.acquired[0]
+        assert await room.check(token)
+        await until(lambda: room.checker._lingering is not None)
+        assert await room.check(token)
+        assert (room.acquired[0] - before, room.checks) == (1, 2)
+        for flight in room.checker._flights:
+            flight.cancel()
+
+
+async def test_connection_that_no_batch_follows_goes_back(room: Room) -> None:
+    """When no batch follows in that moment, the connection is back in the pool."""
+    token = await room.login()
+    assert await room.check(token)
+    await until(lambda: not room.checker._flights)
+    assert room.pool.get_idle_size() == room.pool.get_size()
+    assert await room.check(token)
+
+
+async def test_only_connection_is_given_back_at_once(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a pool of one connection nobody waits for a batch that may follow."""
+    monkeypatch.setattr(checker, "LINGER", NEVER)
+    async with make_room(dsn, max_size=1) as room:
+        token = await room.login()
+        assert await room.check(token)
+        await until(lambda: not room.checker._flights)
+        assert room.pool.get_idle_size() == 1
 
 
 @pytest.mark.threat("DB-04")
