@@ -84,6 +84,7 @@ class Checker:
         """Hold nothing yet."""
         self._store = store
         store.on_ended(self.bury)
+        store.on_all_ended(self.forget_all)
         self._max_staleness = config.max_staleness.total_seconds()
         self._deadline = config.store_timeout.total_seconds()
         self._held: Memory[int, _Held] = Memory(config.max_held_sessions)

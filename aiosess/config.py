@@ -175,6 +175,20 @@ class SessionConfig:
         """Return the limits of NIST SP 800-63B-4, 2.3.3 (AAL3): 12 hours overall, 15 minutes of inactivity."""
         return cls(**{"idle_timeout": timedelta(minutes=15), "absolute_timeout": timedelta(hours=12)} | options)
 
+    def with_limits(self, idle_timeout: timedelta | None, absolute_timeout: timedelta | None) -> Self:
+        """
+        Return a copy with other limits of a session, where they are given; a short absolute one shortens the idle one.
+
+        Raises:
+            ConfigError: they do not go together, or not with the other options.
+
+        """
+        limits = {"idle_timeout": idle_timeout, "absolute_timeout": absolute_timeout}
+        given = {option: limit for option, limit in limits.items() if limit is not None}
+        if idle_timeout is None and isinstance(absolute_timeout, timedelta):
+            given["idle_timeout"] = min(self.idle_timeout, absolute_timeout)
+        return self.with_options(given) if given else self
+
     def with_options(self, options: dict[str, Any]) -> Self:
         """
         Return a copy with some options changed.

@@ -83,6 +83,11 @@ class Revoked(SessionEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AllRevoked(Event):
+    """Every session of every user was ended by decision; the sessions have no events of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evicted(SessionEvent):
     """A session was ended by the cap on sessions per user."""
 

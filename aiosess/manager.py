@@ -81,7 +81,15 @@ class SessionManager:
 
     # Signing in and out
 
-    async def authenticate(self, user_id: str, *, data: Mapping[str, Any] | None = None, remember: bool = True) -> None:
+    async def authenticate(
+        self,
+        user_id: str,
+        *,
+        data: Mapping[str, Any] | None = None,
+        remember: bool = True,
+        idle_timeout: timedelta | None = None,
+        absolute_timeout: timedelta | None = None,
+    ) -> None:
         """
         Sign a user in: a new session with a new id; the request's earlier session ends (ASVS 5.0, 7.2.4).
 
@@ -92,8 +100,11 @@ class SessionManager:
             user_id: The application's own id of the user: text, 1 to 512 bytes, kept exactly.
             data: The session's first data: JSON types, at most ``max_data_bytes``.
             remember: Keep the cookie when the browser closes.
+            idle_timeout: End this session after so long without activity, instead of the configured time.
+            absolute_timeout: End this session after so long whatever happens, instead of the configured time.
 
         Raises:
+            ConfigError: a limit is not positive, longer than the other allows, or shorter than ``touch_interval``.
             InvalidData: the user id or the data cannot be kept exactly.
             ResponseStarted: the headers are out.
             SessionRevoked: the user's sessions were revoked after this request came in.
@@ -103,8 +114,8 @@ class SessionManager:
         visit = self._visit
         visit.check_not_sealed()
         services = visit.services
-        config, clock = services.config, services.clock
-        token = new_token(uuid7(), 1, clock.now() + config.absolute_timeout)
+        config = services.config.with_limits(idle_timeout, absolute_timeout)
+        token = new_token(uuid7(), 1, services.clock.now() + config.absolute_timeout)
         row = await services.store.authenticate(
             Login(
                 token=token,
@@ -112,6 +123,8 @@ class SessionManager:
                 ip=visit.ip(),
                 device=visit.device(),
                 data=encode_data({} if data is None else data, config.max_data_bytes),
+                idle_timeout=config.idle_timeout,
+                absolute_timeout=config.absolute_timeout,
                 remember=remember,
                 began=visit.began,
                 earlier_id=None if visit.token is None else visit.token.session_id,
@@ -123,18 +136,29 @@ class SessionManager:
         visit.end()
         visit.enter(row, replace(token, expires_at=int(row.ends_at.timestamp())))
 
-    async def authenticate_with(self, user_id: str, data: Mapping[str, Any], *, remember: bool = True) -> None:
+    async def authenticate_with(
+        self,
+        user_id: str,
+        data: Mapping[str, Any],
+        *,
+        remember: bool = True,
+        idle_timeout: timedelta | None = None,
+        absolute_timeout: timedelta | None = None,
+    ) -> None:
         """
         Sign a user in with first data; see ``authenticate()``.
 
         Raises:
+            ConfigError: a limit is not positive, longer than the other allows, or shorter than ``touch_interval``.
             InvalidData: the user id or the data cannot be kept exactly.
             ResponseStarted: the headers are out.
             SessionRevoked: the user's sessions were revoked after this request came in.
             StoreUnavailable: PostgreSQL does not answer; the user is not signed in.
 
         """
-        await self.authenticate(user_id, data=data, remember=remember)
+        await self.authenticate(
+            user_id, data=data, remember=remember, idle_timeout=idle_timeout, absolute_timeout=absolute_timeout
+        )
 
     async def logout(self) -> None:
         """

@@ -29,11 +29,12 @@ from aiosess.token import Token
 Emit = Callable[[events.Event], None]
 
 SWEEP_BATCH: Final = 1000
+REVOKE_BATCH: Final = 10_000
 _BEFORE_ALL = UUID(int=0)
 
-# Whose sessions this task has ended last, and when, by the monotonic clock: a login that follows in the same task (a
-# password reset signs out everywhere, then in) was not under way then.
-_revoked_here: ContextVar[tuple[str, float]] = ContextVar("aiosess_revoked_here", default=("", 0.0))
+# Whose sessions (None: everybody's) this task has ended last, and when, by the monotonic clock: a login that follows in
+# the same task (a password reset signs out everywhere, then in) was not under way then.
+_revoked_here: ContextVar[tuple[str | None, float]] = ContextVar("aiosess_revoked_here", default=("", 0.0))
 
 
 @cache
@@ -58,6 +59,8 @@ class Login:
     ip: str | None = field(repr=False)
     device: Device
     data: str = field(repr=False)
+    idle_timeout: timedelta
+    absolute_timeout: timedelta
     remember: bool
     began: float  # when its request came in, by the monotonic clock
     earlier_id: UUID | None = field(repr=False)
@@ -82,6 +85,7 @@ class SessionStore:
         self._config = config
         self._emit = emit
         self._ended_listeners: list[Callable[[UUID], None]] = []
+        self._all_ended_listeners: list[Callable[[], None]] = []
         self._check = _statement("check", config.schema)
 
     @property
@@ -92,6 +96,10 @@ class SessionStore:
     def on_ended(self, listener: Callable[[UUID], None]) -> None:
         """Call the listener with the id of every session that is ended here by decision; time needs no telling."""
         self._ended_listeners.append(listener)
+
+    def on_all_ended(self, listener: Callable[[], None]) -> None:
+        """Call the listener when everybody was signed out."""
+        self._all_ended_listeners.append(listener)
 
     async def list_for_user(self, user_id: str) -> list[Session]:
         """
@@ -125,6 +133,31 @@ class SessionStore:
 
         """
         return await self._revoke_user(check_user_id(user_id), None, "revoke_user")
+
+    async def revoke_all(self) -> None:
+        """
+        End every session of every user, those included whose login is under way.
+
+        Requests see it after some milliseconds, whether there was one session
+        or a million (the call itself returns when PostgreSQL has deleted the
+        table's files), unless the role may not ``TRUNCATE`` the table or
+        somebody reads it as a whole (a dump): then rows are deleted in batches.
+        One event tells of all. Sessions that begin while this runs may end too.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer; the sessions may or may not have ended.
+
+        """
+        ((revoked_at,),) = await self._fetch("begin_revoke_all")
+        ((is_done,),) = await self._fetch("truncate_sessions")
+        reached = None if is_done else _BEFORE_ALL
+        while reached is not None:
+            records = await self._fetch("revoke_before", revoked_at, reached, REVOKE_BATCH)
+            reached = records[0]["reached"] if records else None
+        _revoked_here.set((None, monotonic()))
+        for listener in self._all_ended_listeners:
+            listener()
+        self._emit(events.AllRevoked(at=revoked_at))
 
     async def count(self) -> int:
         """
@@ -229,7 +262,9 @@ class RequestStore(SessionStore):
         async def insert(connection: Connection) -> list[Any]:
             # Not before there is a connection: a revocation while this login waits for one is a later one.
             revoked_id, revoked_at = _revoked_here.get()
-            began_at = max(login.began, revoked_at) if revoked_id == login.user_id else login.began
+            began_at = max(login.began, revoked_at) if revoked_id in {login.user_id, None} else login.began
+            # Right before the transaction begins: what the message takes to PostgreSQL is what a revocation can be
+            # overlooked by, and a password check takes longer.
             began = timedelta(seconds=monotonic() - began_at)
             records: list[Any] = await connection.fetch(
                 statement,
@@ -243,8 +278,8 @@ class RequestStore(SessionStore):
                 device.type,
                 device.fingerprint,
                 login.data,
-                config.idle_timeout,
-                config.absolute_timeout,
+                login.idle_timeout,
+                login.absolute_timeout,
                 login.remember,
                 began,
                 login.earlier_id,

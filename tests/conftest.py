@@ -82,6 +82,7 @@ async def dsn(migrated_dsn: str) -> str:
     """Return the DSN of the run's database, with empty tables."""
     connection = await asyncpg.connect(migrated_dsn)
     await connection.execute("delete from aiosess_sessions; delete from aiosess_logins")
+    await connection.execute("update aiosess_schema set revoked_at = default")
     await connection.close()
     return migrated_dsn
 

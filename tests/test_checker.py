@@ -86,6 +86,8 @@ class Room:
                 ip=None,
                 device=describe(None),
                 data="{}",
+                idle_timeout=timedelta(days=30),
+                absolute_timeout=timedelta(days=90),
                 remember=True,
                 began=monotonic(),
                 earlier_id=None,

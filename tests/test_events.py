@@ -51,6 +51,7 @@ DETAILS: dict[type[Event], dict[str, Any]] = {
     events.NewDevice: {},
     events.Rotated: {"cause": "requested"},
     events.Revoked: {"reason": "logout"},
+    events.AllRevoked: {},
     events.Evicted: {},
     events.Expired: {},
     events.ReuseDetected: {"presenter": ORIGIN},

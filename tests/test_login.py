@@ -239,6 +239,7 @@ async def test_revocation_catches_a_login_under_way(way: str, dsn: str, pg: asyn
         thief = await one.browser()
         login = asyncio.create_task(thief.post("/slow"))
         await slow.arrived.wait()
+        await pg.execute("select pg_sleep(0.1)")  # as long as a password check takes
         if way == "revoke_user":
             assert await other.store.revoke_user("alice") == 1
         else:
@@ -265,6 +266,7 @@ async def test_revocation_catches_a_login_that_waits_for_a_connection(dsn: str, 
         async with pool.acquire():
             login = asyncio.create_task(thief.post("/slow"))
             await slow.arrived.wait()
+            await pg.execute("select pg_sleep(0.1)")  # as long as a password check takes
             await other.store.revoke_user("alice")
         assert (await login).status == 401
         assert await ids(pg) == set()
@@ -308,6 +310,59 @@ async def test_revocation_of_one_user_does_not_hold_back_another(dsn: str) -> No
 
 
 # The limits of a session's life
+
+
+async def limited(site: Site, **limits: timedelta) -> Browser:
+    """Sign in with limits of this login's own."""
+    browser = await site.browser()
+    await browser.run(lambda sessions: sessions.authenticate("alice", **limits))
+    return browser
+
+
+async def test_login_may_have_limits_of_its_own(site: Site, pg: asyncpg.Connection) -> None:
+    """The limits given to authenticate() hold for that session and its cookie, activity included, and for no other."""
+    browser = await limited(site, idle_timeout=timedelta(minutes=20), absolute_timeout=timedelta(hours=1))
+    (cookie,) = set_cookies(browser.reply)
+    assert 3590 <= int(cookie.partition("Max-Age=")[2].partition(";")[0]) <= 3600
+    active, expires, ends = await times(pg)
+    assert (expires - active, ends - active) == (timedelta(minutes=20), timedelta(hours=1))
+    await age(pg, 15 * 60)
+    assert await browser.user() == "alice"
+    await site.services.upkeep.flush()
+    active, expires, _ = await times(pg)
+    assert expires - active == timedelta(minutes=20)
+    await age(pg, 20 * 60 + 1)
+    assert await browser.user() is None
+    await (await site.browser()).login("bob")
+    rows = await pg.fetch("select ends_at - created_at as span from aiosess_sessions where user_id = 'bob'")
+    assert [row["span"] for row in rows] == [timedelta(days=90)]
+
+
+async def test_short_absolute_limit_shortens_the_idle_one(site: Site, pg: asyncpg.Connection) -> None:
+    """An absolute limit below the configured idle one is enough by itself."""
+    await limited(site, absolute_timeout=timedelta(hours=1))
+    _, expires, ends = await times(pg)
+    assert expires == ends
+
+
+@pytest.mark.parametrize(
+    ("limits", "option"),
+    [
+        ({"idle_timeout": timedelta(0)}, "idle_timeout"),
+        ({"absolute_timeout": timedelta(seconds=-1)}, "idle_timeout|absolute_timeout"),
+        ({"absolute_timeout": timedelta(days=401)}, "absolute_timeout"),
+        ({"absolute_timeout": 3600}, "absolute_timeout"),
+        ({"idle_timeout": timedelta(days=91)}, "idle_timeout"),
+        ({"idle_timeout": timedelta(minutes=4)}, "touch_interval"),
+    ],
+)
+async def test_impossible_limits_are_refused(
+    limits: dict[str, Any], option: str, site: Site, pg: asyncpg.Connection
+) -> None:
+    """Limits that the configuration would refuse are refused at the login too, and nobody is signed in."""
+    with pytest.raises(aiosess.ConfigError, match=option):
+        await limited(site, **limits)
+    assert await ids(pg) == set()
 
 
 @pytest.mark.threat("COO-09")

@@ -272,6 +272,8 @@ async def sign_in(store: RequestStore, user_id: str, text: str) -> Row:
         ip=None,
         device=describe(None),
         data=text,
+        idle_timeout=timedelta(days=30),
+        absolute_timeout=timedelta(days=90),
         remember=True,
         began=monotonic(),
         earlier_id=None,

@@ -73,9 +73,7 @@ returns table (outcome text, session {schema}.aiosess_sessions)
 language plpgsql as $$
 declare
     last_revoked timestamptz;
-    others int;
-    is_known boolean;
-    is_repeated boolean;
+    is_new_device boolean;
 begin
     -- Also the lock: concurrent logins of one user go on one by one, and each sees what the others committed.
     insert into {schema}.aiosess_logins as l (user_id, seen_at) values (login.user_id, now())
@@ -86,22 +84,17 @@ begin
         return;
     end if;
 
-    -- One scan answers for the device, the cap and the repetition: most logins evict nobody, and a statement that finds
-    -- nothing to delete would take as long as all the others together.
-    select
-        count(*) filter (where s.id is distinct from earlier_id),
-        bool_or(s.fingerprint = login.fingerprint),
-        bool_or(s.id = login.id)
-    into others, is_known, is_repeated
-    from {schema}.aiosess_sessions s
-    where s.user_id = login.user_id and s.expires_at > now();
-
     outcome := 'created';
-    if is_repeated then
-        select s.* into session from {schema}.aiosess_sessions s where s.id = login.id;
+    select s.* into session from {schema}.aiosess_sessions s where s.id = login.id;
+    if session.id is not null then
         return next;
         return;
     end if;
+
+    is_new_device := not exists (
+        select from {schema}.aiosess_sessions s
+        where s.user_id = login.user_id and s.fingerprint = login.fingerprint and s.expires_at > now()
+    );
 
     outcome := 'replaced';
     if earlier_id is not null then
@@ -115,7 +108,7 @@ begin
     end if;
 
     outcome := 'evicted';
-    if others >= cap then
+    if cap is not null then
         for session in
             delete from {schema}.aiosess_sessions s
             where s.id in (
@@ -130,7 +123,7 @@ begin
         end loop;
     end if;
 
-    outcome := case when is_known then 'created' else 'created on a new device' end;
+    outcome := case when is_new_device then 'created on a new device' else 'created' end;
     insert into {schema}.aiosess_sessions as s select login.* returning s.* into session;
     return next;
 end

@@ -11,10 +11,12 @@ select
             and t.tgenabled <> 'D'
     )
     and (
-        select count(*) = 2 from pg_proc p
+        select count(*) = 4 from pg_proc p
         where
             p.pronamespace = to_regnamespace('{schema}')
-            and p.proname in ('aiosess_authenticate', 'aiosess_revoke_user')
+            and p.proname in (
+                'aiosess_authenticate', 'aiosess_revoke_user', 'aiosess_begin_revoke_all', 'aiosess_truncate_sessions'
+            )
     ) as is_whole,
     coalesce(to_regclass('{schema}.aiosess_sessions'), to_regclass('{schema}.aiosess_logins')) is not null as has_tables,
     to_regnamespace('{schema}') is not null as has_schema

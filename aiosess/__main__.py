@@ -1,0 +1,6 @@
+"""``python -m aiosess``: the command line."""
+
+from aiosess.cli import main
+
+if __name__ == "__main__":
+    main()
