@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test bench clean
+.PHONY: help demo test bench soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "  TLS=1            over https, with a certificate made for it"
 	@echo "make test          lint, check types and layers, run every test"
 	@echo "make bench         measure against other ways, into bench/results/ (needs wrk and redis-server)"
+	@echo "make soak          ten minutes of faults; SOAK=--thieves adds thieves"
 	@echo "make clean         remove what these made; the demo's data stay"
 
 # exec hands Ctrl-C's signal and the exit code straight to the demo.
@@ -40,6 +41,10 @@ $(VENV)/.%: pyproject.toml constraints.txt
 # wrk and redis-server are Debian packages. BENCH holds options, "--help" among them.
 bench: $(VENV)/.bench
 	@$(BIN)/python -m bench $(BENCH)
+
+# SOAK holds options, "--help" among them.
+soak: $(VENV)/.bench
+	@$(BIN)/python -m bench.soak $(SOAK)
 
 clean:
 	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache

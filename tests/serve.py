@@ -20,9 +20,9 @@ from tests.site import make_app
 
 
 @asynccontextmanager
-async def served(dsn: str, **options: Any) -> AsyncIterator[tuple[Process, int]]:
+async def served(dsn: str, *, module: str = "tests.serve", **options: Any) -> AsyncIterator[tuple[Process, int]]:
     """Run a server process for a while; return it and its port."""
-    command = (sys.executable, "-m", "tests.serve", dsn, json.dumps(options))
+    command = (sys.executable, "-m", module, dsn, json.dumps(options))
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
     assert process.stdout is not None
     try:
@@ -33,11 +33,8 @@ async def served(dsn: str, **options: Any) -> AsyncIterator[tuple[Process, int]]
         await process.communicate()
 
 
-def main() -> None:
-    """Serve until SIGTERM."""
-    dsn, *rest = sys.argv[1:]
-    options = json.loads(rest[0]) if rest else {}
-    app = make_app(dsn, **options)
+def serve(app: web.Application) -> None:
+    """Serve an application on a free port and print the port; until SIGTERM."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
 
         async def tell(_app: web.Application) -> None:
@@ -45,6 +42,13 @@ def main() -> None:
 
         app.on_startup.append(tell)
         web.run_app(app, sock=listener, print=None)
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    dsn, *rest = sys.argv[1:]
+    options = json.loads(rest[0]) if rest else {}
+    serve(make_app(dsn, **options))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -54,6 +55,17 @@ async def set_key(request: web.Request) -> web.Response:
     """Set a key of the data to the JSON in the body."""
     await request["sessions"].set(request.match_info["key"], await request.json())
     return web.Response(text="set")
+
+
+@routes.post("/upload")
+async def upload(request: web.Request) -> web.Response:
+    """Note in the data that a body comes, take it, and say who sent it and whether they proved lately who they are."""
+    sessions = request["sessions"]
+    if sessions.is_authenticated:
+        await sessions.set("upload", "begun")
+    body = await request.read()
+    fresh = sessions.is_fresh(timedelta(minutes=5))
+    return web.json_response({"user": sessions.user_id, "fresh": fresh, "size": len(body)})
 
 
 @routes.post("/do/{name}")
@@ -226,6 +238,10 @@ class Wire:
         """Send one request and read its answer."""
         await self.send(request)
         return await self.read()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self._writer.transport.abort()
 
     async def close(self) -> None:
         """Close the connection."""

@@ -1,10 +1,8 @@
 """The cookie's text: the exact bytes that are sent, and which of the bytes that come are ours."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 from aiosess.config import LONGEST_SESSION, SessionConfig
 from aiosess.cookie import Cookie, CookieConflict
 from aiosess.token import Keyring, longest_token, new_token
+from tests.jar import Jar
 
 NAME = "__Host-session"
 DEFAULT = Cookie.from_config(SessionConfig())
@@ -52,36 +51,6 @@ def test_set_cookie_bytes(options: dict[str, Any], max_age: int | None, expected
 def test_deletion_bytes(options: dict[str, Any], expected: str) -> None:
     """The deletion is the cookie without a value and with no time left, every attribute repeated."""
     assert Cookie.from_config(SessionConfig(**options)).clear() == expected
-
-
-@dataclass
-class Jar:
-    """What a browser keeps of Set-Cookie headers from one origin, by RFC 6265bis 5.7 as far as it concerns us."""
-
-    origin: str = "https://app.example"
-    kept: dict[tuple[str, str | None, str], str] = field(default_factory=dict)
-
-    def take(self, header: str) -> bool:
-        """Store, replace or delete a cookie; False: it was ignored."""
-        pair, *rest = header.split(";")
-        name, _, value = pair.partition("=")
-        attributes = {key.strip().lower(): text.strip() for key, _, text in (part.partition("=") for part in rest)}
-        domain, path = attributes.get("domain"), attributes.get("path")
-        is_secure = urlsplit(self.origin).scheme == "https"
-        if "secure" in attributes and not is_secure:
-            return False
-        if name.lower().startswith("__host-") and not ("secure" in attributes and path == "/" and domain is None):
-            return False
-        key = (name, domain, path or "/")
-        if "max-age" in attributes and int(attributes["max-age"]) <= 0:
-            self.kept.pop(key, None)
-        else:
-            self.kept[key] = value
-        return True
-
-    def header(self) -> str:
-        """Return the Cookie header of the next request."""
-        return "; ".join(f"{name}={value}" for (name, _, _), value in self.kept.items())
 
 
 @pytest.mark.threat("COO-04")

@@ -242,7 +242,7 @@ async def test_when_a_successor_is_due(
 async def test_successor_is_promoted_when_presented(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
-    """A successor that comes for the first time becomes current, the old one retires; the limits do not move."""
+    """A successor that comes for the first time becomes current, the old one retires; limits and lease do not move."""
     token = await login(site)
     successor = await minted(site, pg, token)
     before = await row(pg)
@@ -250,7 +250,7 @@ async def test_successor_is_promoted_when_presented(
     assert (reply.user, reply.token) == ("ada", None)
     old, new, after = read(token), read(successor), await row(pg)
     assert (after["version"], after["token_id"], after["parent_id"]) == (2, new.id, old.id)
-    assert (after["settled_at"], after["mint_until"]) == (None, None)
+    assert (after["settled_at"], after["mint_until"]) == (None, before["mint_until"])
     assert [entry[0] for entry in json.loads(after["retired"])] == [old.id]
     assert after["ends_at"] == before["ends_at"]
     assert [(event.cause, event.user_id) for event in of_kind(happened, events.Rotated)] == [("automatic", "ada")]
@@ -259,7 +259,7 @@ async def test_successor_is_promoted_when_presented(
 async def test_late_token_is_accepted_without_rights(site: Site, pg: asyncpg.Connection) -> None:
     """A token that retired lately still gets in, but is never fresh and gets no successor."""
     old, new = await promoted(site, pg)
-    await pg.execute("update aiosess_sessions set authenticated_at = now()")
+    await pg.execute("update aiosess_sessions set authenticated_at = now(), mint_until = null")
     assert json.loads((await site.present(new, "/fresh")).body) == {"user": "ada", "fresh": True}
     reply = await site.present(old, "/fresh")
     assert json.loads(reply.body) == {"user": "ada", "fresh": False}
@@ -921,3 +921,33 @@ async def test_store_that_falls_away_puts_off_the_successor(dsn: str, pg: asyncp
             await make_due(pg)
             response = await browser.get("/last")
             assert (response.status, response.headers.getall("Set-Cookie", [])) == (200, [])
+
+
+@pytest.mark.threat("ROT-10")
+async def test_parent_in_flight_mints_no_third_successor(
+    site: Site, pg: asyncpg.Connection, happened: list[events.Event]
+) -> None:
+    """A request of a crashed browser's burst that comes after the new successor was presented brings no other one."""
+    old, _ = await promoted(site, pg)
+    await age(pg, 86_400)
+    kept = (await site.present(old)).token
+    assert kept
+    assert (await site.present(kept)).user == "ada"
+    reply = await site.present(old)  # was sent together with the first one
+    assert (reply.user, reply.token) == ("ada", None)
+    assert of_kind(happened, events.ReuseDetected) == []
+
+
+@pytest.mark.threat("ROT-10")
+async def test_two_crashes_log_nobody_out(site: Site, pg: asyncpg.Connection, happened: list[events.Event]) -> None:
+    """A browser that crashes again right after it came back goes on, although a request of its burst was slow."""
+    old, _ = await promoted(site, pg)
+    await age(pg, 86_400)
+    kept = (await site.present(old)).token
+    assert kept
+    assert (await site.present(kept)).user == "ada"
+    newest = (await site.present(old)).token or kept  # was sent together with the first one
+    assert (await site.present(newest)).user == "ada"
+    await age(pg, 601)
+    assert (await site.present(kept)).user == "ada"  # it crashed while only this one was on disk
+    assert of_kind(happened, events.ReuseDetected) == []

@@ -1,4 +1,6 @@
--- Make a presented token the current one, and retire the one that was; the last few retired ones are kept.
+-- Make a presented token the current one, and retire the one that was; the last few retired ones are kept. The lease stays:
+-- were it free again, a slow request with the parent would be given a third successor, and a crash would then end the
+-- session.
 update {schema}.aiosess_sessions s
 set
     version = $2,
@@ -6,7 +8,6 @@ set
     parent_id = $4,
     promoted_at = now(),
     settled_at = null,
-    mint_until = null,
     retired = (
         select coalesce(jsonb_agg(r.entry order by r.place), '[]'::jsonb)
         from jsonb_array_elements(
