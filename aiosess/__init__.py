@@ -25,6 +25,7 @@ from aiosess.errors import (
     SessionRevoked,
     StoreUnavailable,
 )
+from aiosess.forms import check_csrf, csrf_field, csrf_protected
 from aiosess.manager import SessionManager
 from aiosess.plugin import SESSIONS, STORE, get_sessions, setup, unchecked
 from aiosess.schema import schema_sql
@@ -48,6 +49,9 @@ __all__ = (
     "SessionRevoked",
     "SessionStore",
     "StoreUnavailable",
+    "check_csrf",
+    "csrf_field",
+    "csrf_protected",
     "get_sessions",
     "schema_sql",
     "setup",

@@ -9,6 +9,7 @@ to invalidate.
 """
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 from typing import Final
 from uuid import UUID
@@ -94,6 +95,11 @@ class Checker:
         self._hurry: asyncio.TimerHandle | None = None
         self._lingering: asyncio.Future[None] | None = None
         self._flights: set[asyncio.Task[None]] = set()
+        self._buried_listeners: list[Callable[[UUID], None]] = []
+
+    def on_buried(self, listener: Callable[[UUID], None]) -> None:
+        """Call the listener with the id of every session whose end this process learns of."""
+        self._buried_listeners.append(listener)
 
     async def check(self, token: Token) -> Row | None:
         """
@@ -138,6 +144,8 @@ class Checker:
         held = self._held.get(session_id.int)
         if held is None or held.row is not None:
             self._held.put(session_id.int, _Held(None, monotonic()))
+            for listener in self._buried_listeners:
+                listener(session_id)
 
     def ended_for(self, session_id: UUID) -> float:
         """Return for how many seconds this process has known that a session ended; 0 if it does not."""

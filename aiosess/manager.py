@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
+from aiohttp import web
 from uuid_utils.compat import uuid7
 
+from aiosess import csrf
 from aiosess.errors import InvalidData, NotAuthenticated, SessionNotFound, SessionRevoked
 from aiosess.payload import check_key, check_user_id, encode_data, encode_value
 from aiosess.session import Row, Session
@@ -78,6 +81,17 @@ class SessionManager:
         if row is None or self._visit.is_late:
             return False
         return self._visit.services.clock.now() - row.authenticated_at <= within
+
+    @property
+    def form_token(self) -> str:
+        """
+        The text that a form must carry as ``csrf_token``, or a script as ``X-CSRF-Token``; empty for nobody.
+
+        It belongs to the session and survives the rotation of its token.
+        """
+        self._visit.look()
+        row = self._visit.row
+        return "" if row is None else csrf.form_token(self._visit.services.keyring.form_keys[0], row.id)
 
     # Signing in and out
 
@@ -266,6 +280,33 @@ class SessionManager:
         row = self._row()
         sessions = await self._visit.services.store.list_for_user(row.user_id)
         return [replace(session, is_current=session.id == row.id) for session in sessions]
+
+    def guard(self, response: web.StreamResponse | None = None) -> AbstractAsyncContextManager[None]:
+        """
+        End a block with its session: ``async with sessions.guard(response):`` around what an open connection does.
+
+        When the session ends, on whatever process and for whatever reason, a
+        guarded WebSocket is closed within one second with the code 4001 and
+        the message "session ended", which ends its ``receive()``. The task of
+        any other block is cancelled inside, and ``SessionRevoked`` leaves the
+        block; once the headers of a stream are out, it then ends without its
+        end mark. A handler that does not notice the close of its WebSocket is
+        cancelled the same way, 5 seconds later. All guarded connections of a
+        process cost one query a second; an outage of PostgreSQL ends none.
+        They are no activity of the session. When the application stops,
+        WebSockets are closed with 1001 and streams are cancelled.
+
+        Args:
+            response: A prepared ``WebSocketResponse``, a ``StreamResponse``, or None to raise only.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            RuntimeError: the WebSocket is not prepared.
+            SessionRevoked: out of the block: the session has ended.
+            StoreUnavailable: PostgreSQL does not answer.
+
+        """
+        return self._visit.services.guards.guard(self._row(), response)
 
     # The session's data
 

@@ -16,10 +16,11 @@ from aiosess.cookie import Cookie
 from aiosess.database import Database, Pool
 from aiosess.dispatcher import Dispatcher
 from aiosess.errors import ConfigError, NotInstalled, SchemaMismatch, SessionError, StoreUnavailable
+from aiosess.guard import ASK_EVERY, Guards
 from aiosess.manager import SessionManager
 from aiosess.store import RequestStore, SessionStore
 from aiosess.token import Keyring, TokenReader, longest_token
-from aiosess.upkeep import Upkeep
+from aiosess.upkeep import Upkeep, repeat
 from aiosess.visit import Services, Visit
 
 log = logging.getLogger("aiosess")
@@ -132,6 +133,7 @@ class _Plugin:
         self._dispatcher = Dispatcher(config.on_event)
         self._database = Database(config)
         store = RequestStore(self._database, config, self._dispatcher.emit)
+        checker = Checker(store, config)
         self._services = Services(
             config=config,
             cookie=_checked_cookie(keyring, config),
@@ -139,11 +141,12 @@ class _Plugin:
             keyring=keyring,
             reader=TokenReader(keyring, config.audience, config.max_held_sessions),
             store=store,
-            checker=Checker(store, config),
+            checker=checker,
             upkeep=Upkeep(store, config),
+            guards=Guards(store, checker),
             emit=self._dispatcher.emit,
         )
-        self._database.on_lost(self._services.checker.forget_all)
+        self._database.on_lost(checker.forget_all)
         # Per installation, because an application and its sub-application may each have one. The response hook may
         # get another request object than the middleware saw; they run in the same task.
         self._visit: ContextVar[Visit | None] = ContextVar("aiosess_visit", default=None)
@@ -151,6 +154,7 @@ class _Plugin:
         app[STORE] = store
         app.middlewares.insert(0, self._middleware())
         app.on_response_prepare.append(self._on_response_prepare)
+        app.on_shutdown.append(self._services.guards.stop)
         app.cleanup_ctx.append(self._run)
 
     # Per request
@@ -172,6 +176,8 @@ class _Plugin:
             try:
                 response = await handler(request)
             except SessionError as error:
+                if visit.is_sealed and request.transport is not None:
+                    request.transport.close()  # a second response would land in the middle of the first
                 raise _as_response(error) from error
             return response
 
@@ -204,6 +210,7 @@ class _Plugin:
             await self._database.close()
             raise
         tasks.append(asyncio.create_task(self._services.upkeep.run()))
+        tasks.append(asyncio.create_task(repeat(self._services.guards.ask, ASK_EVERY)))
         tasks.append(asyncio.create_task(asyncio.to_thread(warm_up)))
         yield
         for task in tasks:

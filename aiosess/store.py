@@ -50,6 +50,11 @@ def _row(values: Iterable[Any]) -> Row:
     return Row(*record)
 
 
+def _changed(records: Iterable[Any]) -> dict[UUID, Row | None]:
+    """Read what ``check.sql`` returns: the rows that are not what was held, None for sessions that have ended."""
+    return {record[0]: _row(record[2:-1]) if record[1] else None for record in records}
+
+
 @dataclass(frozen=True, slots=True)
 class Login:
     """What a new session starts with."""
@@ -219,9 +224,13 @@ class SessionStore:
     async def _rows(self, name: str, *arguments: object) -> list[Row]:
         """Run a statement that returns rows, each with the database's time behind it."""
         records = await self._fetch(name, *arguments)
+        self._learn_time(records)
+        return [_row(record[:-1]) for record in records]
+
+    def _learn_time(self, records: list[Any]) -> None:
+        """Take over the database's time, which stands behind each record."""
         if records:
             self.clock.learn(records[0][-1])
-        return [_row(record[:-1]) for record in records]
 
     async def _one(self, name: str, *arguments: object) -> Row | None:
         rows = await self._rows(name, *arguments)
@@ -237,14 +246,19 @@ class RequestStore(SessionStore):
         async def work(connection: Connection) -> None:
             while (pairs := await flight.ask(lingers=self._database.has_room)) is not None:
                 records = await connection.fetch(self._check, *(_array(values) for values in pairs))
-                if records:
-                    self.clock.learn(records[0][-1])
-                flight.answer({record[0]: _row(record[2:-1]) if record[1] else None for record in records})
+                self._learn_time(records)
+                flight.answer(_changed(records))
                 # Two turns of the loop for the requests that were set free: what they let follow joins the next batch.
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
 
         await self._database.run(work, within)
+
+    async def changed(self, ids: Iterable[UUID], revisions: Iterable[int]) -> dict[UUID, Row | None]:
+        """Return those of some (id, revision) pairs that are not what PostgreSQL has: rows, or None for the ended."""
+        records = await self._fetch("check", _array(ids), _array(revisions))
+        self._learn_time(records)
+        return _changed(records)
 
     async def load(self, session_id: UUID) -> Row | None:
         """Return a live session's row."""

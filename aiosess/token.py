@@ -147,6 +147,11 @@ class Keyring:
         """Show how many keys there are and nothing of them."""
         return f"<Keyring of {len(self._by_id)}>"
 
+    @property
+    def form_keys(self) -> list[bytes]:
+        """The keys of form tokens, newest first."""
+        return [key.form for key in self._by_id.values()]
+
     def sign(self, token: Token, audience: str) -> str:
         """Return the compact JWS of a token, signed with the newest key."""
         claims = {

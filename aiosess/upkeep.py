@@ -55,8 +55,8 @@ class Upkeep:
         # A fleet that was started at once does not ask at once.
         ask_every = self._sweep_every * random.uniform(0.1, 0.2)  # noqa: S311 - spreads load, no secret
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_repeat(self.flush, FLUSH_EVERY))
-            tasks.create_task(_repeat(self.sweep_if_due, ask_every))
+            tasks.create_task(repeat(self.flush, FLUSH_EVERY))
+            tasks.create_task(repeat(self.sweep_if_due, ask_every))
 
     async def sweep_if_due(self) -> None:
         """Sweep, unless another process has within the interval."""
@@ -67,7 +67,8 @@ class Upkeep:
             log.info("aiosess: the sweep is put off: PostgreSQL does not answer")
 
 
-async def _repeat(work: Callable[[], Awaitable[None]], every: float) -> None:
+async def repeat(work: Callable[[], Awaitable[None]], every: float) -> None:
+    """Do something again and again, with so many seconds in between, until cancelled."""
     while True:
         await asyncio.sleep(every)
         try:

@@ -24,6 +24,7 @@ from aiosess.config import SessionConfig
 from aiosess.cookie import Cookie, CookieConflict
 from aiosess.database import Clock
 from aiosess.errors import ResponseStarted, SessionNotFound, StoreUnavailable
+from aiosess.guard import Guards
 from aiosess.rotation import ADOPTED, Meaning, Verdict, judge
 from aiosess.session import Row
 from aiosess.store import Emit, RequestStore
@@ -45,6 +46,7 @@ class Services:
     store: RequestStore
     checker: Checker
     upkeep: Upkeep
+    guards: Guards
     emit: Emit
 
 
@@ -191,6 +193,11 @@ class Visit:
     def is_late(self) -> bool:
         """Whether the token was already retired, so that nothing may rely on a recent authentication."""
         return self._late
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the headers of a response are out."""
+        return self._sealed
 
     def check_not_sealed(self) -> None:
         """Refuse to change the session's cookie once the headers are out."""

@@ -82,6 +82,29 @@ async def revoke(request: web.Request) -> web.Response:
     return web.Response(text="revoked")
 
 
+@routes.get("/socket")
+async def socket(request: web.Request) -> web.WebSocketResponse:
+    """Say "guarded", then everything back that is said."""
+    websocket = web.WebSocketResponse()
+    await websocket.prepare(request)
+    async with request["sessions"].guard(websocket):
+        await websocket.send_str("guarded")
+        async for message in websocket:
+            await websocket.send_str(message.data)
+    return websocket
+
+
+@routes.get("/stream")
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Say "guarded" and nothing more."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    async with request["sessions"].guard(response):
+        await response.write(b"guarded")
+        await asyncio.Event().wait()
+    return response
+
+
 Job = Callable[[aiosess.SessionManager], Awaitable[Any]]
 
 

@@ -113,7 +113,7 @@ async def test_upkeep_survives_a_mistake(caplog: pytest.LogCaptureFixture) -> No
             twice.set()
         raise ValueError
 
-    running = asyncio.create_task(upkeep._repeat(mistaken, 0))
+    running = asyncio.create_task(upkeep.repeat(mistaken, 0))
     await twice.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
