@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test bench soak clean
+.PHONY: help demo test mutants bench soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "  PORT=9000        on another port"
 	@echo "  TLS=1            over https, with a certificate made for it"
 	@echo "make test          lint, check types and layers, run every test"
+	@echo "make mutants       change rotation, token and cookie in small ways, each of which a test has to notice"
 	@echo "make bench         measure against other ways, into bench/results/ (needs wrk and redis-server)"
 	@echo "make soak          ten minutes of faults; SOAK=--thieves adds thieves"
 	@echo "make clean         remove what these made; the demo's data stay"
@@ -28,6 +29,12 @@ test: $(VENV)/.test
 	@echo "mypy" && $(BIN)/mypy --no-error-summary
 	@echo "import-linter" && $(BIN)/lint-imports --no-logo --no-cache
 	@echo "pytest" && $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+# mutmut remembers earlier verdicts, also those that a new test would change: each run starts from nothing. It changes
+# functions only; the second program changes what stands outside of them.
+mutants: $(VENV)/.mutation
+	@rm -rf mutants && $(BIN)/python -m mutmut run && $(BIN)/python -m mutmut results
+	@$(BIN)/python -m tests.module_mutants
 
 # A stamp per extra, renewed when what is to be installed changes. While pip works, .unfinished stands in the folder:
 # when it is still there at the next start, or Python doesn't start, the environment was left half made and goes.
@@ -48,5 +55,5 @@ soak: $(VENV)/.bench
 
 clean:
 	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
-	@rm -rf .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache mutants
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -244,12 +244,13 @@ class SessionManager:
         Give the current session a new token and end the old one at once.
 
         The session keeps its id and data. Requests still in flight with the old
-        token become anonymous; they raise no theft alarm (ASVS 5.0, 7.2.4).
+        token become anonymous; they raise no theft alarm (ASVS 5.0, 7.2.4). A
+        request that came with an already replaced token cannot rotate.
 
         Raises:
             NotAuthenticated: nobody is signed in.
             ResponseStarted: the headers are out.
-            SessionRevoked: the session ended, or was rotated by another request, while this one ran.
+            SessionRevoked: the session ended, or its token was replaced by another request.
             StoreUnavailable: PostgreSQL does not answer.
 
         """
@@ -379,6 +380,10 @@ class SessionManager:
     async def _rotate(self, *, reauthenticated: bool) -> None:
         visit, row = self._visit, self._row()
         visit.check_not_sealed()
+        if visit.is_late and not reauthenticated:
+            # The token was already replaced: who sent it may hold a copy, and would take the session without an alarm.
+            visit.lose()
+            raise SessionRevoked
         assert visit.token is not None, "a visit with a row has its token"  # noqa: S101 - for the type checker
         fresh = new_token(row.id, row.version + 1, row.ends_at)
         rotated = await visit.services.store.rotate(visit.token, fresh, reauthenticated=reauthenticated)

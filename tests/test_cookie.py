@@ -1,6 +1,7 @@
 """The cookie's text: the exact bytes that are sent, and which of the bytes that come are ours."""
 
 from collections.abc import Iterator
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -51,6 +52,13 @@ def test_set_cookie_bytes(options: dict[str, Any], max_age: int | None, expected
 def test_deletion_bytes(options: dict[str, Any], expected: str) -> None:
     """The deletion is the cookie without a value and with no time left, every attribute repeated."""
     assert Cookie.from_config(SessionConfig(**options)).clear() == expected
+
+
+def test_cookie_is_frozen() -> None:
+    """The cookie's name and attributes can't be changed once they are made from the options."""
+    cookie: Any = DEFAULT
+    with pytest.raises(FrozenInstanceError):
+        cookie.attributes = ""
 
 
 @pytest.mark.threat("COO-04")
@@ -150,6 +158,14 @@ def test_secure_jar_refuses_plain_http() -> None:
 def test_hostile_headers(headers: list[str], value: str | None) -> None:
     """A pair ends at ";" alone, space and tab alone are trimmed, the name is exact, and the value comes as it is."""
     assert DEFAULT.read(headers) == value
+
+
+@pytest.mark.threat("COO-02")
+def test_space_and_tab_alone_are_trimmed() -> None:
+    """No other character of the 256 is taken off a name's front, where it would plant our cookie, or a value's end."""
+    for char in map(chr, set(range(256)) - set(b" \t;")):
+        assert DEFAULT.read([f"x=1; {char}{NAME}=evil"]) is None
+        assert DEFAULT.read([f"{NAME}=a{char}"]) == f"a{char}"
 
 
 def two_values(first: str, second: str) -> Iterator[list[str]]:

@@ -1,7 +1,7 @@
 """judge(): each line of the table, its boundaries to the second, and which line decides when two fit."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import FrozenInstanceError, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
@@ -303,6 +303,24 @@ def test_first_row_has_no_relatives() -> None:
     assert meaning(first, token("other", 1, None)) is Meaning.REUSE
 
 
+def test_verdicts_have_their_names() -> None:
+    """The lines of the table have the names that the documentation gives them, in the order in which they are tried."""
+    names = ["invalid", "current", "promote", "late", "rollback", "sibling", "ahead", "reuse"]
+    assert [meaning.value for meaning in Meaning] == names
+
+
+def test_three_verdicts_make_a_token_current() -> None:
+    """A successor, a sibling and a token from the database's future become current; no other token does."""
+    assert {meaning for meaning in Meaning if meaning in ADOPTED} == {Meaning.PROMOTE, Meaning.SIBLING, Meaning.AHEAD}
+
+
+def test_verdict_is_frozen() -> None:
+    """A verdict can't be changed: all requests get the same few."""
+    verdict: Any = judge(ROW, token("current"), at(0), CONFIG)
+    with pytest.raises(FrozenInstanceError):
+        verdict.mints = True
+
+
 # The retired tokens that are kept
 
 
@@ -430,7 +448,7 @@ class Sim:
     def _adopt(self, presented: tuple[int, int, int | None], now: float) -> None:
         self.retired[self.current] = now
         self.current, self.version, self.parent = presented
-        self.promoted, self.settled, self.lease = now, None, 0
+        self.promoted, self.settled = now, None
 
 
 def written(judged: Row, presented: Token, verdict: Verdict, now: datetime) -> tuple[Row, bool]:
@@ -444,7 +462,6 @@ def written(judged: Row, presented: Token, verdict: Verdict, now: datetime) -> t
             parent_id=presented.parent_id,
             promoted_at=now,
             settled_at=None,
-            mint_until=None,
             retired=kept,  # all of them, as the simulation does; how many are kept has tests of its own
         ), False
     if verdict.settles:

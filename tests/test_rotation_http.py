@@ -267,6 +267,19 @@ async def test_late_token_is_accepted_without_rights(site: Site, pg: asyncpg.Con
     assert (await row(pg))["mint_until"] is None
 
 
+@pytest.mark.threat("ROT-04")
+async def test_late_token_cannot_take_the_session(
+    site: Site, pg: asyncpg.Connection, happened: list[events.Event]
+) -> None:
+    """A copy of a replaced token cannot rotate() the session away from its owner; a new proof of who asks can."""
+    old, new = await promoted(site, pg)
+    reply = await site.present(old, "/do/rotate", method="POST")
+    assert (reply.status, reply.token) == (401, None)
+    assert (await site.present(new)).user == "ada"
+    assert (await site.present(old, "/do/reauthenticated", method="POST")).token
+    assert [event.cause for event in of_kind(happened, events.Rotated)] == ["automatic", "reauthenticated"]
+
+
 async def test_late_token_is_late_for_the_late_window(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
