@@ -17,8 +17,8 @@ from uuid import UUID
 from aiosess.config import SessionConfig
 from aiosess.errors import StoreUnavailable
 from aiosess.memory import Memory
+from aiosess.request_store import RequestStore
 from aiosess.session import Row
-from aiosess.store import RequestStore
 from aiosess.token import Token
 
 # One batch at a time makes the largest batches. One that is slow (a lost packet, a stall) is not waited for.

@@ -16,8 +16,8 @@ from aiohttp import WSCloseCode, web
 
 from aiosess.checker import Checker
 from aiosess.errors import SessionRevoked, StoreUnavailable
+from aiosess.request_store import RequestStore
 from aiosess.session import Row
-from aiosess.store import RequestStore
 
 # One query a second, and the end of a session is known within one: a session may end just after a query has looked,
 # and the next one takes its time too.

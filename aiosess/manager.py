@@ -14,8 +14,8 @@ from uuid_utils.compat import uuid7
 from aiosess import csrf
 from aiosess.errors import InvalidData, NotAuthenticated, SessionNotFound, SessionRevoked
 from aiosess.payload import check_key, check_user_id, encode_data, encode_value
+from aiosess.request_store import Login
 from aiosess.session import Row, Session
-from aiosess.store import Login
 from aiosess.token import new_token
 from aiosess.visit import Visit
 

@@ -18,7 +18,8 @@ from aiosess.dispatcher import Dispatcher
 from aiosess.errors import ConfigError, NotInstalled, SchemaMismatch, SessionError, StoreUnavailable
 from aiosess.guard import ASK_EVERY, Guards
 from aiosess.manager import SessionManager
-from aiosess.store import RequestStore, SessionStore
+from aiosess.request_store import RequestStore
+from aiosess.store import SessionStore
 from aiosess.token import Keyring, TokenReader, longest_token
 from aiosess.upkeep import Upkeep, repeat
 from aiosess.visit import Services, Visit

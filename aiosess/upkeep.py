@@ -9,7 +9,7 @@ from uuid import UUID
 
 from aiosess.config import SessionConfig
 from aiosess.errors import StoreUnavailable
-from aiosess.store import RequestStore
+from aiosess.request_store import RequestStore
 
 log = logging.getLogger("aiosess")
 

@@ -25,9 +25,10 @@ from aiosess.cookie import Cookie, CookieConflict
 from aiosess.database import Clock
 from aiosess.errors import ResponseStarted, SessionNotFound, StoreUnavailable
 from aiosess.guard import Guards
+from aiosess.request_store import RequestStore
 from aiosess.rotation import ADOPTED, Meaning, Verdict, judge
 from aiosess.session import Row
-from aiosess.store import Emit, RequestStore
+from aiosess.store import Emit
 from aiosess.token import InvalidToken, Keyring, Token, TokenReader
 from aiosess.upkeep import Upkeep
 

@@ -14,7 +14,7 @@ import asyncpg
 from aiosess.checker import Checker
 from aiosess.config import SessionConfig
 from aiosess.database import Database
-from aiosess.store import RequestStore
+from aiosess.request_store import RequestStore
 from aiosess.token import new_token
 from bench.load import measure
 from bench.servers import HERE, LOAD_CORE, Servers, Site

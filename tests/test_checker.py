@@ -21,9 +21,9 @@ from aiosess.checker import MAX_IN_FLIGHT, Checker
 from aiosess.client import describe
 from aiosess.config import SessionConfig
 from aiosess.database import Database
+from aiosess.request_store import Login, RequestStore
 from aiosess.schema import prepare
 from aiosess.session import Row
-from aiosess.store import Login, RequestStore
 from aiosess.token import Keyring, Token, new_token
 from tests.relay import relayed
 from tests.site import COOKIE, SECRET, Reply, Site, age, eventually, make_app, request_bytes, visit

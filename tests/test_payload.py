@@ -24,8 +24,8 @@ from aiosess.config import SessionConfig
 from aiosess.database import Database
 from aiosess.errors import InvalidData
 from aiosess.payload import MAX_DEPTH, check_key, check_user_id, encode_data, encode_value
+from aiosess.request_store import Login, RequestStore
 from aiosess.session import Row, Session
-from aiosess.store import Login, RequestStore
 from aiosess.token import new_token
 
 LIMIT = 16 * 1024

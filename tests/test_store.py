@@ -20,7 +20,8 @@ import pytest
 from aiosess import SessionNotFound, SessionStore, StoreUnavailable, events
 from aiosess.embedded import _INSTALLED, EmbeddedPostgres
 from aiosess.errors import InvalidData
-from aiosess.store import SWEEP_BATCH, _array, _statement
+from aiosess.request_store import _array
+from aiosess.store import SWEEP_BATCH, statement
 from aiosess.token import Keyring
 from tests.site import SECRET, Site, age, make_app, make_due, request_bytes, set_cookies, visit
 
@@ -465,7 +466,7 @@ async def test_statements_of_the_request_path_use_the_primary_key(
     """Among 50,000 sessions every statement of a request finds its rows by the primary key, without a scan."""
     _, pg = large
     for name, arguments in STATEMENTS.items():
-        plan = await pg.fetch(f"explain {_statement(name, 'public')}", *arguments)
+        plan = await pg.fetch(f"explain {statement(name, 'public')}", *arguments)
         text = "\n".join(record[0] for record in plan)
         assert "aiosess_sessions_pkey" in text, (name, text)
         assert "Seq Scan on aiosess_sessions" not in text, (name, text)
@@ -474,7 +475,7 @@ async def test_statements_of_the_request_path_use_the_primary_key(
 async def test_lists_of_a_user_use_the_index(large: tuple[asyncpg.Pool, asyncpg.Connection]) -> None:
     """A user's sessions among 50,000 are found by the index on user_id."""
     _, pg = large
-    plan = await pg.fetch(f"explain {_statement('list_for_user', 'public')}", "user1")
+    plan = await pg.fetch(f"explain {statement('list_for_user', 'public')}", "user1")
     text = "\n".join(record[0] for record in plan)
     assert "aiosess_sessions_user_id" in text
     assert "Seq Scan" not in text

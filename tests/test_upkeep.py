@@ -12,7 +12,7 @@ import pytest
 from aiosess import upkeep
 from aiosess.config import SessionConfig
 from aiosess.database import Database
-from aiosess.store import RequestStore
+from aiosess.request_store import RequestStore
 from aiosess.upkeep import Upkeep
 from tests.site import age, eventually, logged_pool, make_app, visit
 
