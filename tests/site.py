@@ -82,7 +82,7 @@ async def revoke(request: web.Request) -> web.Response:
     return web.Response(text="revoked")
 
 
-@routes.get("/socket")
+@routes.get("/guarded/socket")
 async def socket(request: web.Request) -> web.WebSocketResponse:
     """Say "guarded", then everything back that is said."""
     websocket = web.WebSocketResponse()
@@ -94,7 +94,7 @@ async def socket(request: web.Request) -> web.WebSocketResponse:
     return websocket
 
 
-@routes.get("/stream")
+@routes.get("/guarded/stream")
 async def stream(request: web.Request) -> web.StreamResponse:
     """Say "guarded" and nothing more."""
     response = web.StreamResponse()

@@ -64,14 +64,14 @@ def session_id(token: str | None) -> UUID:
     return Keyring(SECRET).verify(token, "aiosess").session_id
 
 
-async def open_socket(browser: Browser, path: str = "/socket") -> ClientWebSocketResponse:
+async def open_socket(browser: Browser, path: str = "/guarded/socket") -> ClientWebSocketResponse:
     """Open a guarded WebSocket."""
     socket: ClientWebSocketResponse = await browser.client.ws_connect(path)
     assert await socket.receive_str(timeout=SOON) == "guarded"
     return socket
 
 
-async def open_stream(port: int, token: str | None, target: str = "/stream") -> Wire:
+async def open_stream(port: int, token: str | None, target: str = "/guarded/stream") -> Wire:
     """Open a guarded stream on a connection of its own."""
     wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
     await wire.send(request_bytes(target, f"Cookie: {COOKIE}={token}".encode()))
@@ -160,7 +160,7 @@ async def test_logout_on_one_process_ends_connections_on_another(dsn: str) -> No
     async with served(dsn) as (_, one), served(dsn) as (_, two), visit(make_app(dsn)) as site:
         browser = await (await site.browser()).login("ada")
         socket = await browser.client.session.ws_connect(
-            f"http://127.0.0.1:{one}/socket", headers={"Cookie": f"{COOKIE}={browser.token}"}
+            f"http://127.0.0.1:{one}/guarded/socket", headers={"Cookie": f"{COOKIE}={browser.token}"}
         )
         assert await socket.receive_str() == "guarded"
         wire = await open_stream(one, browser.token)
@@ -401,7 +401,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_client_that_does_not_answer_is_not_waited_for(site: Site, ada: Browser) -> None:
     """A client that reads the close and says nothing loses its connection."""
     wire = await site.wire()
-    await wire.send(request_bytes("/socket", f"Cookie: {COOKIE}={ada.token}".encode(), *UPGRADE))
+    await wire.send(request_bytes("/guarded/socket", f"Cookie: {COOKIE}={ada.token}".encode(), *UPGRADE))
     assert (await wire.read()).status == 101
     assert await wire._reader.readexactly(9) == b"\x81\x07guarded"
     await site.store.revoke_user("ada")
@@ -438,6 +438,36 @@ async def test_handler_that_does_not_listen_is_cancelled(dsn: str) -> None:
         await eventually(lambda: is_empty(site))
 
 
+@pytest.mark.threat("SES-14")
+@pytest.mark.usefixtures("impatient")
+async def test_client_that_does_not_read_is_not_waited_for(dsn: str) -> None:
+    """A client that lets the server's buffer fill up holds up neither the close nor the handler."""
+    transports: list[asyncio.Transport] = []
+    sending: list[asyncio.Task[None]] = []
+
+    async def flood(request: web.Request) -> web.WebSocketResponse:
+        websocket = web.WebSocketResponse()
+        await websocket.prepare(request)
+        assert request.transport is not None
+        transports.append(request.transport)
+        async with request["sessions"].guard(websocket):
+            sending.append(asyncio.create_task(websocket.send_bytes(bytes(2**25))))
+            async for _ in websocket:
+                pass
+        return websocket
+
+    async def is_stuck() -> bool:
+        return bool(transports) and transports[0].get_write_buffer_size() > 2**24
+
+    async with visit(make_app(dsn, web.get("/flood", flood)), cancels=False) as site:
+        browser, wire = await (await site.browser()).login("ada"), await site.wire()
+        await wire.send(request_bytes("/flood", f"Cookie: {COOKIE}={browser.token}".encode(), *UPGRADE))
+        await eventually(is_stuck)
+        await site.store.revoke_user("ada")
+        await eventually(lambda: is_empty(site), within=SOON)
+        await asyncio.gather(*sending, return_exceptions=True)
+
+
 @pytest.mark.parametrize("cancels", [True, False])
 async def test_client_that_goes_away_leaves_nothing_behind(dsn: str, cancels: bool) -> None:  # noqa: FBT001 - both ways of aiohttp
     """A WebSocket that is aborted, and a stream whose client has gone, are guarded no longer."""
@@ -453,7 +483,7 @@ async def test_client_that_goes_away_leaves_nothing_behind(dsn: str, cancels: bo
     async with visit(make_app(dsn, web.get("/beat", beat)), cancels=cancels) as site:
         browser = await (await site.browser()).login("ada")
         wire = await site.wire()
-        await wire.send(request_bytes("/socket", f"Cookie: {COOKIE}={browser.token}".encode(), *UPGRADE))
+        await wire.send(request_bytes("/guarded/socket", f"Cookie: {COOKIE}={browser.token}".encode(), *UPGRADE))
         await wire._reader.readuntil(b"guarded")
         stream = await open_stream(site.port, browser.token, "/beat")
         assert len(site.services.guards._watched) == 1
@@ -573,7 +603,7 @@ async def test_sigterm_sends_connections_away(dsn: str) -> None:
     async with served(dsn) as (process, port), visit(make_app(dsn)) as site:
         browser = await (await site.browser()).login("ada")
         socket = await browser.client.session.ws_connect(
-            f"http://127.0.0.1:{port}/socket", headers={"Cookie": f"{COOKIE}={browser.token}"}
+            f"http://127.0.0.1:{port}/guarded/socket", headers={"Cookie": f"{COOKIE}={browser.token}"}
         )
         assert await socket.receive_str() == "guarded"
         wire = await open_stream(port, browser.token)
