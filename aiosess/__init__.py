@@ -12,6 +12,8 @@ Login sessions for aiohttp, kept in PostgreSQL: listed, revoked and rotated, and
         raise web.HTTPFound("/")
 """
 
+from typing import TYPE_CHECKING
+
 from aiosess.config import SessionConfig
 from aiosess.errors import (
     ConfigError,
@@ -31,6 +33,9 @@ from aiosess.plugin import SESSIONS, STORE, get_sessions, setup, unchecked
 from aiosess.schema import schema_sql
 from aiosess.session import Session
 from aiosess.store import SessionStore
+
+if TYPE_CHECKING:
+    from aiosess.devices import setup_devices
 
 __all__ = (
     "SESSIONS",
@@ -55,5 +60,16 @@ __all__ = (
     "get_sessions",
     "schema_sql",
     "setup",
+    "setup_devices",
     "unchecked",
 )
+
+
+def __getattr__(name: str) -> object:
+    """Import the devices page when it is asked for: without it, nobody needs Jinja."""
+    if name == "setup_devices":
+        from aiosess.devices import setup_devices  # noqa: PLC0415 - see above
+
+        return setup_devices
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

@@ -15,7 +15,8 @@ from aiosess import csrf
 from aiosess.errors import InvalidData, NotAuthenticated, SessionNotFound, SessionRevoked
 from aiosess.payload import check_key, check_user_id, encode_data, encode_value
 from aiosess.request_store import Login
-from aiosess.session import Row, Session
+from aiosess.session import Row, Session, SessionPage
+from aiosess.store import as_uuid
 from aiosess.token import new_token
 from aiosess.visit import Visit
 
@@ -281,6 +282,35 @@ class SessionManager:
         row = self._row()
         sessions = await self._visit.services.store.list_for_user(row.user_id)
         return [replace(session, is_current=session.id == row.id) for session in sessions]
+
+    async def page_my_sessions(self, *, limit: int = 50, offset: int = 0) -> SessionPage:
+        """
+        Return some of the user's live sessions, the current one first, and how many there are, in one query.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            StoreUnavailable: PostgreSQL does not answer.
+
+        """
+        row = self._row()
+        store = self._visit.services.store
+        return await store.page_for_user(row.user_id, limit=limit, offset=offset, first_id=row.id)
+
+    async def find(self, session_id: UUID | str) -> Session:
+        """
+        Return one live session of the same user.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            SessionNotFound: it is not one of this user's live sessions, or no UUID.
+            StoreUnavailable: PostgreSQL does not answer.
+
+        """
+        row = self._row()
+        found = await self._visit.services.store.load(as_uuid(session_id))
+        if found is None or found.user_id != row.user_id:
+            raise SessionNotFound
+        return Session.from_row(found, is_current=found.id == row.id)
 
     def guard(self, response: web.StreamResponse | None = None) -> AbstractAsyncContextManager[None]:
         """

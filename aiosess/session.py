@@ -93,6 +93,23 @@ class Session:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many live sessions a user has, and when the newest began: changes whenever one begins or ends."""
+
+    total: int = 0
+    newest_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """Some of a user's live sessions, with the tally of all; ``read_at`` is the database's time."""
+
+    sessions: tuple[Session, ...]
+    tally: Tally
+    read_at: datetime
+
+
 def retired_from_json(text: str) -> tuple[Retired, ...]:
     """Read the row's list of retired tokens: ``[[token id, seconds since the epoch], …]``, oldest first."""
     if text == "[]":

@@ -5,7 +5,7 @@ Each method runs the statement of the same name in ``sql/``. Saves are ``UPDATE 
 upsert: a slow request cannot bring a revoked session back.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextvars import ContextVar
 from functools import cache
 from time import monotonic
@@ -17,7 +17,7 @@ from aiosess.config import SessionConfig
 from aiosess.database import Clock, Database, read_sql
 from aiosess.errors import SessionNotFound
 from aiosess.payload import check_user_id
-from aiosess.session import Row, Session, retired_from_json
+from aiosess.session import Row, Session, SessionPage, Tally, retired_from_json
 
 Emit = Callable[[events.Event], None]
 
@@ -78,6 +78,35 @@ class SessionStore:
 
         """
         return [Session.from_row(row) for row in await self._rows("list_for_user", check_user_id(user_id))]
+
+    async def page_for_user(
+        self, user_id: str, *, limit: int = 50, offset: int = 0, first_id: UUID | None = None
+    ) -> SessionPage:
+        """
+        Return some of a user's live sessions and how many there are: ``first_id``, then the most recently active.
+
+        Raises:
+            InvalidData: the user id is not text, empty, or holds NUL.
+            StoreUnavailable: PostgreSQL does not answer.
+
+        """
+        records = await self._fetch("page_for_user", check_user_id(user_id), limit, offset, first_id)
+        total, newest_at, read_at = records[0][0], records[0][1], records[0][-1]
+        self.clock.learn(read_at)
+        rows = [row_of(record[2:-1]) for record in records if record["id"] is not None]
+        sessions = tuple(Session.from_row(row, is_current=row.id == first_id) for row in rows)
+        return SessionPage(sessions, Tally(total, newest_at), read_at)
+
+    async def tally(self, user_ids: Collection[str]) -> dict[str, Tally]:
+        """
+        Return how many live sessions each of these users has and when the newest began; nothing for those without.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer.
+
+        """
+        records = await self._fetch("tally", list(user_ids))
+        return {user_id: Tally(total, newest_at) for user_id, total, newest_at in records}
 
     async def revoke(self, session_id: UUID | str) -> None:
         """

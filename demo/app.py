@@ -6,7 +6,7 @@ import asyncpg
 from aiohttp import web
 
 import aiosess
-from demo import guard, pages, views
+from demo import pages, views
 from demo.accounts import ACCOUNTS, Accounts
 from demo.throttle import THROTTLE, Throttle
 
@@ -25,12 +25,12 @@ def make_app(dsn: str, *, secret: str, insecure_cookies: bool) -> web.Applicatio
         insecure_cookies: For plain http on localhost only; False sends ``__Host-`` cookies, which need https.
 
     """
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[pages.error_pages, guard.same_origin_only])
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[pages.error_pages])
     app[THROTTLE] = Throttle()
     app.cleanup_ctx.append(_database(dsn))
     aiosess.setup(app, pool=POOL, secret=secret, insecure_cookies=insecure_cookies)
     pages.install(app)
-    app.on_response_prepare.append(guard.add_headers)
+    aiosess.setup_devices(app, "/devices", reauthenticate="/confirm", after_logout="/sign-in?done=signed-out")
     app.add_routes(views.ROUTES)
     app.router.add_static("/static", pages.HERE / "static")
     return app

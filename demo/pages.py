@@ -14,19 +14,32 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 import aiosess
+from aiosess.devices import local_path
 from demo.accounts import AccountsUnavailable
-from demo.guard import SAFE_METHODS, own_path
 
 log = logging.getLogger("demo")
 
 HERE = Path(__file__).parent
 RETRY_AFTER = "2"  # seconds
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+# No inline style or script, nothing from elsewhere, in nobody's frame.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # Not "no-referrer", with which browsers send "Origin: null" with our own forms.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 _MINUTE, _HOUR, _DAY, _MONTH = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=30)
 
 # What the error page says, in place of the status's own words.
 _EXPLANATIONS = {
-    HTTPStatus.FORBIDDEN: "This request did not come from a page of this site, so nothing was done.",
+    HTTPStatus.FORBIDDEN: "This did not come from a page of this site, or the page was too old. Nothing was done.",
     HTTPStatus.NOT_FOUND: "There is nothing here. If it was a session, it has already ended.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong on our side. The reason is in the terminal.",
     HTTPStatus.SERVICE_UNAVAILABLE: (
@@ -37,8 +50,8 @@ _EXPLANATIONS = {
 
 
 def install(app: web.Application) -> None:
-    """Make the templates known to the application."""
-    aiohttp_jinja2.setup(
+    """Make the templates known to the application, and put the security headers on every response."""
+    environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -47,12 +60,20 @@ def install(app: web.Application) -> None:
         lstrip_blocks=True,
         filters={"ago": ago, "exactly": exactly},
     )
+    environment.globals["csrf_field"] = aiosess.csrf_field
+    app.on_response_prepare.append(_add_headers)
+
+
+async def _add_headers(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Put the headers on errors and files too; what the devices page has decided for itself stays."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def page(request: web.Request, name: str, context: Mapping[str, Any], status: int = HTTPStatus.OK) -> web.Response:
     """Return a page; browsers must not keep it, so that nobody goes back to it after signing out."""
     # Not aiohttp-jinja2's context processors: they put a text key on the request, which aiohttp warns about.
-    context = {"path": request.path, **context}
+    context = {"request": request, **context}
     response = aiohttp_jinja2.render_template(f"{name}.html", request, context, status=status)
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
     return response
@@ -80,7 +101,7 @@ async def error_pages(request: web.Request, handler: Handler) -> web.StreamRespo
     """Turn what went wrong into a page that helps; somebody who is not signed in is asked to."""
     try:
         return await handler(request)
-    except (aiosess.NotAuthenticated, aiosess.SessionRevoked) as error:
+    except (aiosess.NotAuthenticated, aiosess.SessionRevoked, web.HTTPUnauthorized) as error:
         raise _to_sign_in(request) from error
     except aiosess.SessionError as error:
         return _error_page(request, error.status)
@@ -101,7 +122,7 @@ async def error_pages(request: web.Request, handler: Handler) -> web.StreamRespo
 
 def _to_sign_in(request: web.Request) -> web.HTTPSeeOther:
     """Lead to the sign-in page, and from there back to the page that was asked for."""
-    wanted = own_path(request.path) if request.method in SAFE_METHODS else "/"
+    wanted = local_path(request.path) if request.method in SAFE_METHODS else "/"
     return web.HTTPSeeOther(f"/sign-in?{urlencode({'next': wanted})}", headers={hdrs.CACHE_CONTROL: "no-store"})
 
 

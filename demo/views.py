@@ -1,6 +1,5 @@
 """The pages and what their forms do."""
 
-from datetime import timedelta
 from http import HTTPStatus
 from typing import NoReturn
 from urllib.parse import urlencode
@@ -8,12 +7,11 @@ from urllib.parse import urlencode
 from aiohttp import hdrs, web
 
 import aiosess
+from aiosess.devices import local_path
 from demo.accounts import ACCOUNTS, Account
-from demo.guard import own_path
 from demo.pages import page
 from demo.throttle import THROTTLE
 
-FRESH = timedelta(minutes=15)
 LONGEST_NOTE = 2000  # characters
 
 WRONG = "That name and password do not go together."
@@ -22,10 +20,6 @@ TOO_OFTEN = "Too many tries. Please wait a few minutes."
 # What a page says after a form was sent; the address names the message and never holds its text.
 NOTICES = {
     "signed-out": "You are signed out.",
-    "all-ended": "You are signed out on all your devices.",
-    "ended": "The session was ended. That device is signed out at its next request.",
-    "others-ended": "All other sessions were ended.",
-    "confirmed": "Thank you. For the next 15 minutes you can end sessions without your password.",
     "saved": "Saved in this session.",
     "removed": "Removed from this session.",
 }
@@ -35,15 +29,16 @@ async def sign_in_page(request: web.Request) -> web.StreamResponse:
     """Show the sign-in form."""
     asked = request.query.get("next")
     if request[aiosess.SESSIONS].is_authenticated:
-        raise _redirect(to=own_path(asked or "/"))
-    context = {"next": own_path(asked or "/"), "asked": asked is not None, "name": "", "error": None}
+        raise _redirect(to=local_path(asked or "/"))
+    context = {"next": local_path(asked or "/"), "asked": asked is not None, "name": "", "error": None}
     return page(request, "sign_in", context | _notice(request))
 
 
+@aiosess.csrf_protected
 async def sign_in(request: web.Request) -> web.StreamResponse:
     """Check name and password and start a session."""
     form = await _form(request)
-    name, wanted = form.get("name", ""), own_path(form.get("next", "/"))
+    name, wanted = form.get("name", ""), local_path(form.get("next", "/"))
     account, error, status = await _try_password(request, name, form.get("password", ""))
     if account is None:
         context = {"next": wanted, "asked": False, "name": name[:32], "error": error, "notice": None}
@@ -52,6 +47,7 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     raise _redirect(to=wanted)
 
 
+@aiosess.csrf_protected
 async def sign_out(request: web.Request) -> NoReturn:
     """End this session."""
     await request[aiosess.SESSIONS].logout()
@@ -69,6 +65,7 @@ async def notes_page(request: web.Request) -> web.StreamResponse:
     return page(request, "notes", await _notes(request) | _notice(request))
 
 
+@aiosess.csrf_protected
 async def save_note(request: web.Request) -> web.StreamResponse:
     """Keep a note in this session's data."""
     account = await _account(request)
@@ -85,12 +82,14 @@ async def save_note(request: web.Request) -> web.StreamResponse:
     raise _redirect(to="/notes", done="saved")
 
 
+@aiosess.csrf_protected
 async def remove_note(request: web.Request) -> NoReturn:
     """Remove the note from this session's data."""
     await request[aiosess.SESSIONS].remove_key("note")
     raise _redirect(to="/notes", done="removed")
 
 
+@aiosess.csrf_protected
 async def count(request: web.Request) -> NoReturn:
     """Count one more; only this key is written, so a note saved at the same time is not lost."""
     sessions = request[aiosess.SESSIONS]
@@ -98,54 +97,23 @@ async def count(request: web.Request) -> NoReturn:
     raise _redirect(to="/notes")
 
 
-async def devices_page(request: web.Request) -> web.StreamResponse:
-    """List the user's sessions, this one first, then the most recently active."""
-    account = await _account(request)
-    sessions = await request[aiosess.SESSIONS].list_my_sessions()
-    sessions.sort(key=lambda session: not session.is_current)
-    return page(request, "devices", {"account": account, "sessions": sessions} | _notice(request))
-
-
-async def end_session(request: web.Request) -> NoReturn:
-    """End one session of the user; ending this one signs out."""
-    sessions, session_id = request[aiosess.SESSIONS], request.match_info["id"]
-    _require_fresh(request)
-    await sessions.revoke(session_id)
-    if sessions.is_authenticated:
-        raise _redirect(to="/devices", done="ended")
-    raise _redirect(to="/sign-in", done="signed-out")
-
-
-async def end_others(request: web.Request) -> NoReturn:
-    """End all sessions of the user but this one."""
-    _require_fresh(request)
-    await request[aiosess.SESSIONS].logout_other()
-    raise _redirect(to="/devices", done="others-ended")
-
-
-async def end_all(request: web.Request) -> NoReturn:
-    """End all sessions of the user, this one too."""
-    _require_fresh(request)
-    await request[aiosess.SESSIONS].logout_all()
-    raise _redirect(to="/sign-in", done="all-ended")
-
-
 async def confirm_page(request: web.Request) -> web.StreamResponse:
     """Ask for the password again."""
-    context = {"account": await _account(request), "next": own_path(request.query.get("next", "/")), "error": None}
+    context = {"account": await _account(request), "next": local_path(request.query.get("next", "/")), "error": None}
     return page(request, "confirm", context)
 
 
+@aiosess.csrf_protected
 async def confirm(request: web.Request) -> web.StreamResponse:
-    """Check the password again and note that the user has just proved who they are."""
+    """Check the password again, and note that the user has just proved who they are."""
     account = await _account(request)
     form = await _form(request)
-    wanted = own_path(form.get("next", "/"))
+    wanted = local_path(form.get("next", "/"))
     proven, error, status = await _try_password(request, account.name, form.get("password", ""))
     if proven is None:
         return page(request, "confirm", {"account": account, "next": wanted, "error": error}, status)
     await request[aiosess.SESSIONS].reauthenticated()
-    raise _redirect(to=wanted, done="confirmed")
+    raise _redirect(to=wanted)
 
 
 ROUTES = (
@@ -157,10 +125,6 @@ ROUTES = (
     web.post("/notes", save_note),
     web.post("/notes/remove", remove_note),
     web.post("/notes/count", count),
-    web.get("/devices", devices_page),
-    web.post("/devices/end-others", end_others),
-    web.post("/devices/end-all", end_all),
-    web.post("/devices/{id}/end", end_session),
     web.get("/confirm", confirm_page),
     web.post("/confirm", confirm),
 )
@@ -198,15 +162,6 @@ async def _try_password(request: web.Request, name: str, password: str) -> tuple
     if account is not None:
         throttle.forget(*key)
     return account, WRONG, HTTPStatus.FORBIDDEN
-
-
-def _require_fresh(request: web.Request) -> None:
-    """Lead to the password form, unless the user has proved who they are in the last minutes (ASVS 5.0, 7.5.2)."""
-    sessions = request[aiosess.SESSIONS]
-    if not sessions.is_authenticated:
-        raise aiosess.NotAuthenticated
-    if not sessions.is_fresh(FRESH):
-        raise _redirect(to="/confirm?next=/devices")
 
 
 async def _form(request: web.Request) -> dict[str, str]:

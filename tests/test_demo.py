@@ -21,8 +21,8 @@ import psutil
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
+from aiosess.devices import local_path
 from demo.accounts import SAMPLES
-from demo.guard import own_path
 from tests.conftest import drop_database, make_database
 
 ROOT = Path(__file__).parent.parent
@@ -110,9 +110,15 @@ class Browser:
     ) -> ClientResponse:
         """Send a form, from a page of the site unless the headers say otherwise."""
         headers = {"Sec-Fetch-Site": "same-origin"} if headers is None else headers
-        response = await self.session.post(path, data=fields or {}, headers=headers, allow_redirects=False, ssl=False)
+        data = {"csrf_token": await self.form_token(), **(fields or {})}
+        response = await self.session.post(path, data=data, headers=headers, allow_redirects=False, ssl=False)
         await response.read()
         return response
+
+    async def form_token(self) -> str:
+        """Return what the forms of this browser's pages carry; empty while nobody is signed in."""
+        found = re.search(r'name="csrf_token" value="([^"]+)"', await (await self.get("/")).text())
+        return found[1] if found else ""
 
     async def sign_in(self, name: str = "ada", **fields: str) -> ClientResponse:
         """Sign in with the right password."""
@@ -173,7 +179,7 @@ async def test_one_browser_signs_the_other_out(demo: Demo, browse: Browsers) -> 
     page = await firefox.text("/devices")
     assert page.index("Firefox on Linux") < page.index("This device") < page.index("Safari on iOS")
     assert await safari.is_signed_in()
-    response = await firefox.post(_first_form(page))
+    response = await firefox.post(_first_other(page))
     assert response.headers["Location"] == "/devices?done=ended"
     assert not await safari.is_signed_in()
     assert await firefox.is_signed_in()
@@ -187,8 +193,8 @@ async def test_all_others(demo: Demo, browse: Browsers) -> None:
     await first.post("/devices/end-others")
     assert [await browser.is_signed_in() for browser in (first, second, third)] == [True, False, False]
     await second.sign_in()
-    response = await first.post("/devices/end-all")
-    assert response.headers["Location"] == "/sign-in?done=all-ended"
+    response = await first.post("/devices/sign-out-everywhere")
+    assert response.headers["Location"] == "/sign-in?done=signed-out"
     assert [await browser.is_signed_in() for browser in (first, second)] == [False, False]
 
 
@@ -200,7 +206,7 @@ async def test_foreign_and_unknown_sessions_are_alike(demo: Demo, browse: Browse
     await grace.sign_in("grace")
     another = browse(demo)
     await another.sign_in("grace")
-    foreign = _first_form(await grace.text("/devices"))
+    foreign = _first_other(await grace.text("/devices"))
     answers = [
         await ada.post(path)
         for path in (foreign, f"/devices/{'0' * 8}-0000-7000-8000-{'0' * 12}/end", "/devices/x/end")
@@ -216,13 +222,14 @@ async def test_ending_sessions_needs_a_recent_proof(demo: Demo, demo_dsn: str, b
     await stale.sign_in()
     await other.sign_in()
     await _run(demo_dsn, "update aiosess_sessions set authenticated_at = authenticated_at - interval '16 minutes'")
-    response = await stale.post("/devices/end-others")
-    assert response.headers["Location"] == "/confirm?next=/devices"
+    wanted = "/devices/end-others"
+    assert (await stale.post(wanted)).headers["Location"] == f"/confirm?next={wanted}"
     assert await other.is_signed_in()
-    assert (await stale.post("/confirm", {"password": "wrong", "next": "/devices"})).status == 403
-    assert (await stale.post("/devices/end-others")).headers["Location"] == "/confirm?next=/devices"
-    response = await stale.post("/confirm", {"password": SAMPLES["ada"], "next": "/devices"})
-    assert response.headers["Location"] == "/devices?done=confirmed"
+    assert (await stale.post("/confirm", {"password": "wrong", "next": wanted})).status == 403
+    assert (await stale.post(wanted)).headers["Location"] == f"/confirm?next={wanted}"
+    response = await stale.post("/confirm", {"password": SAMPLES["ada"], "next": wanted})
+    assert response.headers["Location"] == wanted
+    assert "End all other sessions?" in await stale.text(wanted)
     await stale.post("/devices/end-others")
     assert [await stale.is_signed_in(), await other.is_signed_in()] == [True, False]
 
@@ -265,13 +272,14 @@ async def test_notes_belong_to_one_session(demo: Demo, browse: Browsers) -> None
     assert refused.status == 422
 
 
+@pytest.mark.threat("DEV-07")
 @pytest.mark.parametrize(
     "wanted", ["//evil.example", "/\\evil.example", "https://evil.example", "/\t/evil.example", "/a/..//evil"]
 )
 async def test_redirects_stay_here(demo: Demo, browse: Browsers, wanted: str) -> None:
     """What is no plain path of this site leads to the home page."""
     assert (await browse(demo).sign_in(next=wanted)).headers["Location"] == "/"
-    assert own_path(wanted) == "/"
+    assert local_path(wanted) == "/"
 
 
 async def test_signing_in_leads_on(demo: Demo, browse: Browsers) -> None:
@@ -290,6 +298,7 @@ async def test_stay_signed_in(demo: Demo, browse: Browsers, remember: bool) -> N
     assert ("Max-Age" in response.headers["Set-Cookie"]) is remember
 
 
+@pytest.mark.threat("CSR-04")
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -417,9 +426,9 @@ async def test_tls(demo_dsn: str, state: Path, browse: Browsers) -> None:
     assert stat.S_IMODE((state / "localhost.pem").stat().st_mode) == 0o600
 
 
-def _first_form(page: str) -> str:
-    """Return where the first form that ends another session leads."""
-    found = re.search(r'action="(/devices/[0-9a-f-]{36}/end)"', page)
+def _first_other(page: str) -> str:
+    """Return where the first button that ends another session leads."""
+    found = re.search(r'<a class="as-button as-danger" href="(/devices/[0-9a-f-]{36}/end)">', page)
     assert found is not None
     return found[1]
 

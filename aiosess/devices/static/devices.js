@@ -1,0 +1,175 @@
+// Keeps the list of devices up to date. Without it the page is complete, and as old as it was loaded.
+"use strict";
+
+(() => {
+  const region = document.querySelector("[data-aiosess]");
+  if (!region) return;
+  const told = region.dataset;
+  const status = region.querySelector("[role=status]");
+  const live = () => region.querySelector(".as-live");
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+  // Times: relative ones go on, exact ones are in the visitor's zone.
+
+  const language = region.closest("[lang]")?.lang || navigator.language;
+  const exact = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
+  const relative = new Intl.RelativeTimeFormat(language);
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
+
+  const tellTimes = () => {
+    for (const time of region.querySelectorAll("time")) {
+      const at = new Date(time.dateTime);
+      const age = (Date.now() - at) / 1000;
+      time.title = exact.format(at);
+      const unit = units.find(([, seconds]) => age >= seconds);
+      if (unit && age <= 30 * 86400) time.textContent = relative.format(-Math.floor(age / unit[1]), unit[0]);
+    }
+  };
+
+  // The list: rows that stay are left in place, so that nobody loses the focus or the place on the screen.
+
+  const leave = (row) => {
+    if (row.contains(document.activeElement)) live().focus();
+    row.removeAttribute("id");
+    row.classList.add("as-out");
+    setTimeout(() => row.remove(), calm.matches ? 0 : 250);
+  };
+
+  const swapRows = (list, fresh) => {
+    const staying = new Set([...fresh.children].map((row) => row.id));
+    for (const row of [...list.children]) if (row.id && !staying.has(row.id)) leave(row);
+    let next = list.firstElementChild;
+    for (const row of [...fresh.children]) {
+      const known = document.getElementById(row.id);
+      while (next && !next.id) next = next.nextElementSibling;
+      if (known) {
+        known.querySelector(".as-facts").replaceWith(row.querySelector(".as-facts"));
+        if (known === next) next = next.nextElementSibling;
+        else list.insertBefore(known, next);
+      } else {
+        row.classList.add("as-in");
+        list.insertBefore(row, next);
+      }
+    }
+  };
+
+  const swap = (html) => {
+    const fresh = new DOMParser().parseFromString(html, "text/html").querySelector(".as-live");
+    if (!fresh) return;
+    const old = live();
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
+    const changed = old.dataset.stamp !== fresh.dataset.stamp;
+    const [list, freshList] = [old, fresh].map((part) => part.querySelector(".as-devices"));
+    if (list && freshList) {
+      swapRows(list, freshList);
+      for (const part of [...old.children]) if (part !== list) part.remove();
+      const parts = [...fresh.children];
+      const place = parts.indexOf(freshList);
+      list.before(...parts.slice(0, place));
+      list.after(...parts.slice(place + 1));
+    } else {
+      old.replaceChildren(...fresh.children);
+    }
+    old.dataset.stamp = fresh.dataset.stamp;
+    if (focused && !focused.isConnected) {
+      const same = [...old.querySelectorAll("a")].find((link) => link.href === focused.href);
+      (same || old).focus({ preventScroll: true });
+    }
+    tellTimes();
+    if (changed) status.textContent = told.changed;
+  };
+
+  // This browser is out: nothing of the list stays on the screen.
+
+  let isOver = false;
+
+  const showGone = () => {
+    isOver = true;
+    stop();
+    clearInterval(clock);
+    const add = (parent, name, className, text) => {
+      const element = document.createElement(name);
+      element.className = className;
+      element.textContent = text;
+      parent.append(element);
+      return element;
+    };
+    const card = document.createElement("section");
+    card.className = "as-card as-ask";
+    card.setAttribute("role", "alert");
+    card.tabIndex = -1;
+    add(card, "h2", "as-title", told.gone);
+    add(card, "p", "as-about", told.goneAbout);
+    const buttons = add(card, "p", "as-buttons", "");
+    add(buttons, "a", "as-button as-primary", told.signIn).href = told.signInAt;
+    document.querySelector(".as-notice")?.remove();
+    region.replaceChildren(card);
+    card.focus();
+  };
+
+  // Asking for the list: true, it is up to date; false, this browser is out; undefined, nobody answers.
+
+  const refresh = async () => {
+    try {
+      const response = await fetch(told.list, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "manual" });
+      // 204: nobody is signed in. An application may have put its own answer before ours.
+      if (response.status === 204 || response.status === 401 || response.type === "opaqueredirect") return false;
+      if (!response.ok) return undefined;
+      swap(await response.text());
+      return true;
+    } catch {
+      return undefined;
+    }
+  };
+
+  // Listening: one connection as long as the page is to be seen; after a failure again, later and later.
+
+  const SOONEST = 1000;
+  const LATEST = 60000;
+  let source = null;
+  let timer = 0;
+  let wait = SOONEST;
+
+  const stop = () => {
+    clearTimeout(timer);
+    source?.close();
+    source = null;
+  };
+
+  const again = () => {
+    stop();
+    timer = setTimeout(start, wait * (0.5 + Math.random()));
+    wait = Math.min(wait * 2, LATEST);
+  };
+
+  const start = async () => {
+    stop();
+    if (isOver) return;
+    const answer = await refresh();
+    if (isOver) return;
+    if (answer === false) showGone();
+    else if (answer === undefined) again();
+    else if (!document.hidden) listen();
+  };
+
+  const listen = () => {
+    stop();
+    source = new EventSource(told.events);
+    source.addEventListener("list", (event) => {
+      wait = SOONEST;
+      if (event.data !== live().dataset.stamp) refresh();
+    });
+    // Another tab may have signed in anew meanwhile: only the server knows.
+    source.addEventListener("ended", start);
+    source.addEventListener("error", again);
+  };
+
+  document.addEventListener("visibilitychange", () => (document.hidden ? stop() : start()));
+  addEventListener("pagehide", stop);
+  addEventListener("pageshow", (event) => event.persisted && start());
+  // The notice is for once.
+  if (location.search.includes("done=")) history.replaceState(null, "", location.pathname);
+  const clock = setInterval(tellTimes, 30000);
+  tellTimes();
+  if (!document.hidden) listen();
+})();

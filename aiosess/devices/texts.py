@@ -1,0 +1,235 @@
+"""What the page says, in English and German; an application may replace any of it and add languages."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
+
+from markupsafe import Markup, escape
+
+from aiosess.errors import ConfigError
+
+Texts: TypeAlias = Mapping[str, Mapping[str, str]]
+
+ENGLISH: Final[Mapping[str, str]] = {
+    "title": "Your devices",
+    "skip": "Skip to the content",
+    "lead.one": "You are signed in on this device only.",
+    "lead.many": "You are signed in on {count} devices. If you do not recognise one of them, end its session.",
+    "empty": "There are no sessions on this page.",
+    "this device": "This device",
+    "active now": "Active now",
+    "active": "Active {when}",
+    "signed in": "Signed in {when}",
+    "no address": "Unknown address",
+    "desktop": "Computer",
+    "mobile": "Phone",
+    "tablet": "Tablet",
+    "bot": "Program",
+    "unknown": "Unknown kind of device",
+    "end": "End session",
+    "sign out": "Sign out",
+    "end others": "End all other sessions",
+    "end others.do": "End others",
+    "end others.about": "Every other device will have to sign in again. You stay signed in here.",
+    "everywhere": "Sign out everywhere",
+    "everywhere.do": "Sign out all",
+    "everywhere.about": "Every device will have to sign in again, this one too.",
+    "confirm end": "End this session?",
+    "confirm end.about": "That device is signed out at once. To go on there, somebody has to sign in again.",
+    "confirm end.do": "End session",
+    "confirm sign out": "Sign out on this device?",
+    "confirm sign out.about": "Your other devices stay signed in.",
+    "confirm sign out.do": "Sign out",
+    "confirm others": "End all other sessions?",
+    "confirm others.about": "Every other device will have to sign in again. You stay signed in here.",
+    "confirm others.do": "End the others",
+    "confirm everywhere": "Sign out everywhere?",
+    "confirm everywhere.about": "Every device will have to sign in again, this one too.",
+    "confirm everywhere.do": "Sign out everywhere",
+    "cancel": "Cancel",
+    "pages": "Pages",
+    "page": "Page {page} of {pages}",
+    "newer": "Previous",
+    "older": "Next",
+    "notice.ended": "The session was ended. That device is signed out.",
+    "notice.others": "All other sessions were ended.",
+    "changed": "The list of your devices has changed.",
+    "gone": "You are signed out on this device",
+    "gone.about": "This session was ended. If it was not you, change your password.",
+    "sign in": "Sign in again",
+    "back": "Back to your devices",
+    "again": "Try again",
+    "problem.400": "There is no such page",
+    "problem.400.about": "A page is a number from 1 on.",
+    "problem.401": "You are not signed in",
+    "problem.401.about": "Sign in to see your devices. If you were signed in, that session has ended.",
+    "problem.403": "Nothing was done",
+    "problem.403.about": "This did not come from a page of this site, or the page was too old. Please try again.",
+    "problem.stale": "Please sign in again first",
+    "problem.stale.about": "You signed in a while ago. Sign out here and in again, then you can end other sessions.",
+    "problem.404": "There is no such session",
+    "problem.404.about": "It may have ended already.",
+    "problem.406": "This is a page for people",
+    "problem.406.about": "It only asks before something is done. Programs send POST to the same address.",
+    "problem.429": "Too many open pages",
+    "problem.429.about": "Close some of them; this one works, but does not update itself.",
+    "problem.503": "We cannot tell who you are just now",
+    "problem.503.about": "The database does not answer. Nobody was signed out; please try again in a moment.",
+    "now": "just now",
+    "minute.one": "1 minute ago",
+    "minute.many": "{count} minutes ago",
+    "hour.one": "1 hour ago",
+    "hour.many": "{count} hours ago",
+    "day.one": "1 day ago",
+    "day.many": "{count} days ago",
+    "date": "on {day} {month} {year}",
+    "months": "January February March April May June July August September October November December",
+}
+
+GERMAN: Final[Mapping[str, str]] = {
+    "title": "Ihre Geräte",
+    "skip": "Zum Inhalt",
+    "lead.one": "Sie sind nur auf diesem Gerät angemeldet.",
+    "lead.many": "Sie sind auf {count} Geräten angemeldet. Wenn Sie eines nicht kennen, beenden Sie dessen Sitzung.",
+    "empty": "Auf dieser Seite sind keine Sitzungen.",
+    "this device": "Dieses Gerät",
+    "active now": "Jetzt aktiv",
+    "active": "Zuletzt aktiv {when}",
+    "signed in": "Angemeldet {when}",
+    "no address": "Unbekannte Adresse",
+    "desktop": "Computer",
+    "mobile": "Telefon",
+    "tablet": "Tablet",
+    "bot": "Programm",
+    "unknown": "Unbekannte Art von Gerät",
+    "end": "Sitzung beenden",
+    "sign out": "Abmelden",
+    "end others": "Alle anderen Sitzungen beenden",
+    "end others.do": "Andere beenden",
+    "end others.about": "Alle anderen Geräte müssen sich neu anmelden. Hier bleiben Sie angemeldet.",
+    "everywhere": "Überall abmelden",
+    "everywhere.do": "Alle abmelden",
+    "everywhere.about": "Alle Geräte müssen sich neu anmelden, auch dieses.",
+    "confirm end": "Diese Sitzung beenden?",
+    "confirm end.about": "Das Gerät wird sofort abgemeldet. Um dort weiterzumachen, muss man sich neu anmelden.",
+    "confirm end.do": "Sitzung beenden",
+    "confirm sign out": "Auf diesem Gerät abmelden?",
+    "confirm sign out.about": "Ihre anderen Geräte bleiben angemeldet.",
+    "confirm sign out.do": "Abmelden",
+    "confirm others": "Alle anderen Sitzungen beenden?",
+    "confirm others.about": "Alle anderen Geräte müssen sich neu anmelden. Hier bleiben Sie angemeldet.",
+    "confirm others.do": "Die anderen beenden",
+    "confirm everywhere": "Überall abmelden?",
+    "confirm everywhere.about": "Alle Geräte müssen sich neu anmelden, auch dieses.",
+    "confirm everywhere.do": "Überall abmelden",
+    "cancel": "Abbrechen",
+    "pages": "Seiten",
+    "page": "Seite {page} von {pages}",
+    "newer": "Zurück",
+    "older": "Weiter",
+    "notice.ended": "Die Sitzung wurde beendet. Das Gerät ist abgemeldet.",
+    "notice.others": "Alle anderen Sitzungen wurden beendet.",
+    "changed": "Die Liste Ihrer Geräte hat sich geändert.",
+    "gone": "Sie sind auf diesem Gerät abgemeldet",
+    "gone.about": "Diese Sitzung wurde beendet. Wenn Sie das nicht waren, ändern Sie Ihr Passwort.",
+    "sign in": "Neu anmelden",
+    "back": "Zurück zu Ihren Geräten",
+    "again": "Noch einmal versuchen",
+    "problem.400": "Diese Seite gibt es nicht",
+    "problem.400.about": "Eine Seite ist eine Zahl ab 1.",
+    "problem.401": "Sie sind nicht angemeldet",
+    "problem.401.about": "Melden Sie sich an, um Ihre Geräte zu sehen. Eine frühere Sitzung ist beendet.",
+    "problem.403": "Es wurde nichts getan",
+    "problem.403.about": "Das kam nicht von einer Seite hier, oder sie war zu alt. Bitte versuchen Sie es noch einmal.",
+    "problem.stale": "Bitte melden Sie sich erst neu an",
+    "problem.stale.about": (
+        "Ihre Anmeldung ist eine Weile her. Melden Sie sich hier ab und wieder an, dann können Sie andere Sitzungen "
+        "beenden."
+    ),
+    "problem.404": "Diese Sitzung gibt es nicht",
+    "problem.404.about": "Vielleicht ist sie schon beendet.",
+    "problem.406": "Diese Seite ist für Menschen",
+    "problem.406.about": "Sie fragt nur, bevor etwas getan wird. Programme schicken POST an dieselbe Adresse.",
+    "problem.429": "Zu viele offene Seiten",
+    "problem.429.about": "Schließen Sie einige; diese hier geht, erneuert sich aber nicht von selbst.",
+    "problem.503": "Wir können gerade nicht erkennen, wer Sie sind",
+    "problem.503.about": "Die Datenbank antwortet nicht. Niemand wurde abgemeldet; bitte gleich noch einmal versuchen.",
+    "now": "gerade eben",
+    "minute.one": "vor 1 Minute",
+    "minute.many": "vor {count} Minuten",
+    "hour.one": "vor 1 Stunde",
+    "hour.many": "vor {count} Stunden",
+    "day.one": "vor 1 Tag",
+    "day.many": "vor {count} Tagen",
+    "date": "am {day}. {month} {year}",
+    "months": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+}
+
+OURS: Final[Texts] = {"en": ENGLISH, "de": GERMAN}
+
+_MONTH = timedelta(days=30)
+_UNITS = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
+
+
+class Speech:
+    """One language: ``speech("active", when=…)`` is a text with its gaps filled, escaped for HTML."""
+
+    def __init__(self, language: str, texts: Mapping[str, str]) -> None:
+        """Take the texts of a language; what it lacks is said in English."""
+        self.language = language
+        self._texts = {**ENGLISH, **texts}
+
+    def __call__(self, key: str, **values: object) -> Markup:
+        """Return a text; values are escaped, unless they are markup."""
+        return escape(self._texts[key]).format(**values)
+
+    def plain(self, key: str) -> str:
+        """Return a text without gaps, not escaped: for JSON."""
+        return self._texts[key]
+
+    def count(self, key: str, count: int) -> Markup:
+        """Return the text for one or for many."""
+        return self(f"{key}.{'one' if count == 1 else 'many'}", count=count)
+
+    def ago(self, instant: datetime, now: datetime) -> Markup:
+        """Say how long ago something was, as people do; after a month, when."""
+        span = now - instant
+        if span > _MONTH:
+            month = self._texts["months"].split()[instant.month - 1]
+            return self("date", day=instant.day, month=month, year=instant.year)
+        for name, unit in _UNITS:
+            if span >= unit:
+                return self.count(name, span // unit)
+        return self("now")
+
+
+def speeches(texts: Texts | None) -> dict[str, Speech]:
+    """
+    Return the languages, those that the application adds included; the first is for who reads none of them.
+
+    Raises:
+        ConfigError: a text is unknown, no text, or has a gap that nothing fills.
+
+    """
+    merged = {language: dict(ours) for language, ours in OURS.items()}
+    for language, own in (texts or {}).items():
+        for key, text in own.items():
+            _check(language, key, text)
+        merged.setdefault(language.lower(), {}).update(own)
+    return {language: Speech(language, known) for language, known in merged.items()}
+
+
+def _check(language: str, key: str, text: object) -> None:
+    where = f"texts: {language}: {key!r}"
+    if key not in ENGLISH:
+        message = f"{where}: there is no such text"
+        raise ConfigError(message)
+    try:
+        if not isinstance(text, str):
+            raise ValueError(text)  # noqa: TRY004, TRY301 - told below like the others
+        text.format_map(dict.fromkeys(("count", "when", "device", "page", "pages", "day", "month", "year"), ""))
+        if key == "months" and len(text.split()) != 12:  # noqa: PLR2004 - months
+            raise ValueError(text)  # noqa: TRY301 - the same
+    except (ValueError, LookupError, AttributeError) as error:
+        message = f"{where}: is no text, or has other gaps than {ENGLISH[key]!r}"
+        raise ConfigError(message) from error
