@@ -1,6 +1,7 @@
-"""Who may sign in: accounts in PostgreSQL, their passwords as Argon2id hashes."""
+"""Who may sign in: accounts in PostgreSQL, their passwords as Argon2id hashes, and what they have to be told."""
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import AsyncIterator
@@ -61,6 +62,8 @@ class Accounts:
                 )
                 """
             )
+            # What is to be said at the next sign-in: a session was ended because two parties used it.
+            await connection.execute("alter table demo_accounts add column if not exists theft jsonb")
             known = {record["name"] for record in await connection.fetch("select name from demo_accounts")}
         for name in SAMPLES.keys() - known:
             await self._add(name, SAMPLES[name])
@@ -70,6 +73,23 @@ class Accounts:
         async with self._connection() as connection:
             name = await connection.fetchval("select name from demo_accounts where id = $1", int(account_id))
         return None if name is None else Account(account_id, name)
+
+    async def note_theft(self, account_id: str, theft: dict[str, str]) -> None:
+        """Keep what is to be said at the next sign-in."""
+        query = "update demo_accounts set theft = $2::text::jsonb where id = $1"
+        async with self._connection() as connection:
+            await connection.execute(query, int(account_id), json.dumps(theft))
+
+    async def take_theft(self, account_id: str) -> dict[str, str] | None:
+        """Return what is to be said, once."""
+        query = """
+            with told as (select id, theft from demo_accounts where id = $1 and theft is not null for update)
+            update demo_accounts a set theft = null from told where a.id = told.id returning told.theft::text
+        """
+        async with self._connection() as connection:
+            text = await connection.fetchval(query, int(account_id))
+        theft: dict[str, str] | None = None if text is None else json.loads(text)
+        return theft
 
     async def check(self, name: str, password: str) -> Account | None:
         """

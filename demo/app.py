@@ -8,6 +8,7 @@ from aiohttp import web
 import aiosess
 from demo import pages, views
 from demo.accounts import ACCOUNTS, Accounts
+from demo.alarms import noting_thefts
 from demo.throttle import THROTTLE, Throttle
 
 POOL = web.AppKey("pool", asyncpg.Pool)
@@ -28,7 +29,7 @@ def make_app(dsn: str, *, secret: str, insecure_cookies: bool) -> web.Applicatio
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[pages.error_pages])
     app[THROTTLE] = Throttle()
     app.cleanup_ctx.append(_database(dsn))
-    aiosess.setup(app, pool=POOL, secret=secret, insecure_cookies=insecure_cookies)
+    aiosess.setup(app, pool=POOL, secret=secret, insecure_cookies=insecure_cookies, on_event=noting_thefts(app))
     pages.install(app)
     aiosess.setup_devices(app, "/devices", reauthenticate="/confirm", after_logout="/sign-in?done=signed-out")
     app.add_routes(views.ROUTES)

@@ -43,7 +43,9 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     if account is None:
         context = {"next": wanted, "asked": False, "name": name[:32], "error": error, "notice": None}
         return page(request, "sign_in", context, status)
-    await request[aiosess.SESSIONS].authenticate(account.id, remember="remember" in form)
+    theft = await request.app[ACCOUNTS].take_theft(account.id)
+    data = {} if theft is None else {"theft": theft}
+    await request[aiosess.SESSIONS].authenticate(account.id, data=data, remember="remember" in form)
     raise _redirect(to=wanted)
 
 
@@ -56,8 +58,16 @@ async def sign_out(request: web.Request) -> NoReturn:
 
 async def home(request: web.Request) -> web.StreamResponse:
     """Greet whoever is signed in."""
-    account = await _account(request)
-    return page(request, "home", {"account": account, "session": request[aiosess.SESSIONS].current})
+    account, sessions = await _account(request), request[aiosess.SESSIONS]
+    context = {"account": account, "session": sessions.current, "theft": sessions.get("theft", dict)}
+    return page(request, "home", context)
+
+
+@aiosess.csrf_protected
+async def theft_seen(request: web.Request) -> NoReturn:
+    """Say no more of the session that was used from two places."""
+    await request[aiosess.SESSIONS].remove_key("theft")
+    raise _redirect(to="/")
 
 
 async def notes_page(request: web.Request) -> web.StreamResponse:
@@ -118,6 +128,7 @@ async def confirm(request: web.Request) -> web.StreamResponse:
 
 ROUTES = (
     web.get("/", home),
+    web.post("/theft-seen", theft_seen),
     web.get("/sign-in", sign_in_page),
     web.post("/sign-in", sign_in),
     web.post("/sign-out", sign_out),
