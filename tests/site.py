@@ -393,11 +393,13 @@ async def somebody_waits(pg: asyncpg.Connection) -> None:
     await eventually(lambda: pg.fetchval(query))
 
 
-async def age(pg: asyncpg.Connection, seconds: float, where: str = "true") -> None:
+async def age(
+    pg: asyncpg.Connection, seconds: float, where: str = "true", *, table: str = "aiosess_sessions"
+) -> None:
     """Let time pass for sessions: move every instant of their rows into the past, as though they had been idle."""
     await pg.execute(
         f"""
-        update aiosess_sessions set
+        update {table} set
             promoted_at = promoted_at - $1 * interval '1 second',
             settled_at = settled_at - $1 * interval '1 second',
             mint_until = mint_until - $1 * interval '1 second',

@@ -1,0 +1,291 @@
+"""Two applications on one database, cookie jars, and what is known of a session: what the rotation model moves."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from itertools import count
+from time import monotonic
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import asyncpg
+from aiohttp import web
+
+from aiosess import NotAuthenticated, SessionManager, SessionNotFound, SessionRevoked, events
+from aiosess.token import Keyring, Token
+from tests.jar import Jar
+from tests.site import COOKIE, SECRET, Reply, Site, Wire, age, eventually, make_app, request_bytes, set_cookies, visit
+
+NEW_SECRET = "another-secret-for-tests-0123456789-zyxwvut"
+KEYS = Keyring([NEW_SECRET, SECRET])
+FRESH_WITHIN = timedelta(hours=1)
+LONGEST = timedelta(days=390)  # idle and absolute limit: no session of an example ends by age alone
+
+Job = Callable[[SessionManager, Any], Awaitable[Any]]
+
+
+async def _look(_sessions: SessionManager, _query: Any) -> None:
+    """Do nothing: the answer says who was there."""
+
+
+ACTIONS: dict[str, Job] = {
+    "look": _look,
+    "set": lambda sessions, _: sessions.set("key", 1),
+    "login": lambda sessions, query: sessions.authenticate(query["user"]),
+    "logout": lambda sessions, _: sessions.logout(),
+    "logout_all": lambda sessions, _: sessions.logout_all(),
+    "logout_other": lambda sessions, _: sessions.logout_other(),
+    "revoke": lambda sessions, query: sessions.revoke(query["id"]),
+    "rotate": lambda sessions, _: sessions.rotate(),
+    "reauthenticated": lambda sessions, _: sessions.reauthenticated(),
+}
+
+
+@lru_cache(maxsize=4096)
+def read(text: str) -> Token:
+    """Return the token that a cookie's value spells."""
+    return KEYS.verify(text, "aiosess")
+
+
+@dataclass
+class Profile:
+    """A browser's cookies, and those of them that are on disk."""
+
+    jar: Jar = field(default_factory=Jar)
+    disk: dict[tuple[str, str | None, str], str] = field(default_factory=dict)
+    changed_at: float = 0.0
+
+    @property
+    def value(self) -> str | None:
+        """The session cookie's value."""
+        return self.jar.kept.get((COOKIE, None, "/"))
+
+    def take(self, reply: Reply, now: float) -> None:
+        """Store or delete what an answer sets."""
+        for line in set_cookies(reply):
+            self.jar.take(line)
+            self.changed_at = now
+
+    def save(self) -> None:
+        """Write the jar to disk."""
+        self.disk = dict(self.jar.kept)
+
+    def crash(self, now: float) -> None:
+        """Go back to what is on disk."""
+        self.jar.kept, self.changed_at = dict(self.disk), now
+
+
+@dataclass
+class Life:
+    """
+    What the model knows of a session, from what it asked for and was answered.
+
+    Attributes:
+        shared: The secrets of which somebody else has presented a token.
+        retired: When a token was seen to be no longer the current one.
+        presented: The successors that came since the login or the last restore.
+        adopted: How many successors were told to have become current since then.
+        caught: How many times reuse was told since then.
+
+    """
+
+    id: UUID
+    user: str
+    secret_hash: bytes
+    proved_at: float
+    ended: bool = False
+    shared: set[bytes] = field(default_factory=set)
+    retired: dict[str, float] = field(default_factory=dict)
+    presented: set[str] = field(default_factory=set)
+    adopted: int = 0
+    caught: int = 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether somebody else has used the session since its secret was last changed."""
+        return self.secret_hash in self.shared
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: who the handler saw, whether it could do what it was asked for, and the cookie."""
+
+    reply: Reply
+    id: UUID | None
+    fresh: bool
+    done: bool
+
+
+@dataclass
+class Gate:
+    """Holds a handler between the check of its request and what it does."""
+
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Fleet:
+    """Two installed applications, in the middle of a change of keys, on one database; and the clock they live by."""
+
+    def __init__(self, dsn: str) -> None:
+        """Start nothing yet."""
+        self._dsn = dsn
+        self._stack = AsyncExitStack()
+        self._gates: dict[str, Gate] = {}
+        self._numbers = count()
+        self._idle: dict[int, list[Wire]] = {}
+        self._passed = 0.0
+        self.sites: list[Site] = []
+        self.happened: list[events.Event] = []
+
+    async def start(self) -> None:
+        """Start both."""
+        self._pg = await asyncpg.connect(self._dsn)
+        self._stack.push_async_callback(self._pg.close)
+        await self._pg.execute("create temp table backup (like aiosess_sessions)")
+        for secret in ([SECRET, NEW_SECRET], [NEW_SECRET, SECRET]):
+            app = make_app(
+                self._dsn,
+                web.post("/act/{what}", self._act),
+                secret=secret,
+                on_event=self.happened.append,
+                idle_timeout=LONGEST,
+                absolute_timeout=LONGEST,
+                max_sessions_per_user=None,
+            )
+            self._idle[len(self.sites)] = []
+            self.sites.append(await self._stack.enter_async_context(visit(app)))
+
+    async def stop(self) -> None:
+        """Stop both."""
+        await self._stack.aclose()
+
+    async def empty(self) -> None:
+        """Begin again with empty tables."""
+        await self._pg.execute("delete from aiosess_sessions; delete from aiosess_logins; delete from backup")
+        self.lose_marks()
+        self.happened.clear()
+        self._passed = 0.0
+
+    # Requests
+
+    async def _act(self, request: web.Request) -> web.Response:
+        """Say who is asking, then do what is asked for, once the gate is open if there is one."""
+        sessions: SessionManager = request["sessions"]
+        seen = sessions.current
+        fresh, done = sessions.is_fresh(FRESH_WITHIN), True
+        gate = self._gates.get(request.query.get("gate", ""))
+        if gate is not None:
+            gate.entered.set()
+            await gate.opened.wait()
+        try:
+            await ACTIONS[request.match_info["what"]](sessions, request.query)
+        except (NotAuthenticated, SessionNotFound, SessionRevoked):
+            done = False
+        return web.json_response({"id": seen and str(seen.id), "fresh": fresh, "done": done})
+
+    async def ask(self, where: int, token: str | None, what: str, **query: str) -> Answer:
+        """Send a request to one of the applications, on a connection that is kept alive."""
+        wire = await self._send(where, token, what, query)
+        answer = _answer(await wire.read())
+        self._idle[where].append(wire)
+        return answer
+
+    async def open(self, where: int, token: str | None, what: str, **query: str) -> Callable[[], Awaitable[Answer]]:
+        """Send a request whose handler waits after the check; what is returned lets it go on and gets its answer."""
+        number, gate = str(next(self._numbers)), Gate()
+        self._gates[number] = gate
+        wire = await self._send(where, token, what, query | {"gate": number})
+        async with asyncio.timeout(10):
+            await gate.entered.wait()
+
+        async def finish() -> Answer:
+            gate.opened.set()
+            answer = _answer(await wire.read())
+            self._idle[where].append(wire)
+            del self._gates[number]
+            return answer
+
+        return finish
+
+    async def _send(self, where: int, token: str | None, what: str, query: dict[str, str]) -> Wire:
+        idle = self._idle[where]
+        wire = idle.pop() if idle else await self.sites[where].wire()
+        headers = [] if token is None else [f"Cookie: {COOKIE}={token}".encode()]
+        await wire.send(request_bytes(f"/act/{what}?{urlencode(query)}", *headers, method="POST"))
+        return wire
+
+    # Time and the database
+
+    @property
+    def now(self) -> float:
+        """The time of the example, in seconds: what was let pass, and what went by."""
+        return self._passed + monotonic()
+
+    async def let_pass(self, seconds: float) -> None:
+        """Let time pass; each application has written its marks by then."""
+        await self.write_marks()
+        await age(self._pg, seconds)
+        held = await self.rows()
+        for site in self.sites:
+            for session_id in held:
+                site.services.checker.forget(session_id)  # a held row cannot be moved in time
+        self._passed += seconds
+
+    async def write_marks(self) -> None:
+        """Write what the applications have noted of sessions, as they do every second."""
+        for site in self.sites:
+            await site.services.upkeep.flush()
+
+    def lose_marks(self) -> None:
+        """Forget what the applications have noted, as when they are killed."""
+        for site in self.sites:
+            site.services.upkeep._marks.clear()
+
+    async def rows(self) -> dict[UUID, Any]:
+        """Return the live rows."""
+        query = """
+            select
+                id, version, token_id, settled_at, array(select r->>0 from jsonb_array_elements(retired) r) as retired
+            from aiosess_sessions where expires_at > now()
+        """
+        return {record["id"]: record for record in await self._pg.fetch(query)}
+
+    async def expire(self, session_id: UUID) -> None:
+        """Let a session's time run out."""
+        query = "update aiosess_sessions set expires_at = now() - interval '1 second' where id = $1"
+        await self._pg.execute(query, session_id)
+
+    async def back_up(self) -> None:
+        """Keep the rows as they are."""
+        await self._pg.execute("delete from backup; insert into backup select * from aiosess_sessions")
+
+    async def restore(self, seconds: float) -> None:
+        """Put the rows back that were kept so many seconds ago, and cut every connection, as a restored server does."""
+        async with self._pg.transaction():
+            # The copy has no trigger: the revisions come back as they were, and may be those that are held.
+            await age(self._pg, seconds, table="backup")
+            await self._pg.execute("delete from aiosess_sessions; insert into aiosess_sessions select * from backup")
+        await self._pg.execute(
+            """
+            select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and pid <> pg_backend_pid()
+            """
+        )
+        await eventually(self._is_cut)
+
+    async def _is_cut(self) -> bool:
+        """Whether both applications have noticed that their connections are gone."""
+        pools: list[Any] = [site.services.store._database._pool for site in self.sites]
+        return all(pool.get_size() == 0 for pool in pools)
+
+
+def _answer(reply: Reply) -> Answer:
+    assert reply.status == 200, reply.status
+    said = json.loads(reply.body)
+    return Answer(reply, said["id"] and UUID(said["id"]), said["fresh"], said["done"])

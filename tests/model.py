@@ -1,0 +1,587 @@
+"""
+The rotation protocol as a state machine: browsers, thieves, faults and time in any order, on two applications.
+
+Hypothesis looks for a history that breaks what DESIGN.md, 5 promises:
+
+P1  revoked, expired and rotated away is never accepted, and never comes back;
+P2  an honest client is never logged out by rotation, and no cookie is deleted in passing;
+P3  a theft in which both go on is detected: both are out, and it is told once;
+P4  versions never go back without an event, requests at once get one successor, and each is adopted once;
+P5  a late token is never fresh and gets no successor.
+
+P2 is promised for one kind of fault at a time, so each example has a kind (rotation_sim.py has the same ones); with
+"all" of them at once P2 is not asked for. What the kinds may do is what the protocol's spans are made for: a response
+or request is late by less than half the lease, a buffered upload by less than late_window and one at a time, a crash
+takes back less than rotation_overlap.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import partial
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from aiosess import events
+from aiosess.token import Token
+from tests.fleet import FRESH_WITHIN, Answer, Fleet, Life, Profile, read
+
+LATE = 600.0  # seconds: the default of late_window
+SLOW, UPLOAD, FLUSH = 25.0, 400.0, 55.0  # seconds: slowest message, longest upload, cookies reach the disk
+SLACK = 5.0  # seconds that an example may take of its own
+SPANS = (5, 19, 61, 130, 610, 1000, 1000, 86_400)
+
+KINDS = ("loss", "slow", "upload", "crash", "restore", "all")
+ENDS = {"logout", "logout_all", "logout_other", "revoke"}
+CHANGES = ENDS | {"login", "rotate", "reauthenticated"}
+USERS = ("ada", "ada", "bob")
+
+place = st.integers(0, 1)
+number = st.integers(0, 11)
+fault = st.sampled_from(["none", "none", "response", "request"])
+act = st.sampled_from(
+    ["set", "set", "rotate", "reauthenticated", "login", "login", "logout", "logout_all", "logout_other", "revoke"]
+)
+
+
+@dataclass(eq=False)
+class Client:
+    """A browser, or a thief with a copy of its jar."""
+
+    profile: Profile = field(default_factory=Profile)
+    robbed: "Client | None" = None
+    is_out: bool = False  # it was told that nobody is signed in
+
+
+@dataclass(eq=False)
+class Asked:
+    """A request: who sent it with which token, and what the model knew when it reached an application."""
+
+    client: Client
+    where: int
+    text: str | None
+    what: str
+    query: dict[str, str]
+    fault: str = "none"
+    must_refuse: bool = False
+    must_accept: bool = False
+    is_late: bool = False
+    revoked_before: int = 0
+    came_at: float = 0.0
+    proved_ago: float = 0.0
+
+    @property
+    def token(self) -> Token | None:
+        """The token that it carries."""
+        return None if self.text is None else read(self.text)
+
+
+@dataclass(eq=False)
+class Pending:
+    """What is under way and has to arrive by some time: a request, a response, or the end of a handler."""
+
+    client: Client
+    until: float
+    arrive: Callable[[], None]
+
+
+class Rotation(RuleBasedStateMachine):
+    """The machine; `lives` is what is known of each session."""
+
+    def __init__(self, fleet: Fleet, runner: asyncio.Runner, kind: str | None, found: list[str]) -> None:
+        """Begin with empty tables; every example has this kind of fault if one is given, and notes what it finds."""
+        super().__init__()
+        self.found = found
+        self._kind = kind
+        self.fleet, self._run = fleet, runner.run
+        self._run(fleet.empty())
+        self.kind = "all"
+        self.clients: list[Client] = []
+        self.lives: dict[UUID, Life] = {}
+        self.sent: set[str] = set()
+        self.pending: list[Pending] = []
+        self.rows: dict[UUID, Any] = {}
+        self.backup: tuple[float, dict[UUID, Life]] | None = None
+        self.is_restored = False
+        self.told = 0
+        self.revocations: dict[str, list[float]] = {user: [] for user in USERS}
+        self.asked_at = 0.0
+        self.open: list[Callable[[], Awaitable[Answer]]] = []
+
+    # What happens
+
+    @initialize(kind=st.sampled_from(KINDS), where=place)
+    def begin(self, kind: str, where: int) -> None:
+        """Sign two browsers in; a third one is anonymous."""
+        self.kind = self._kind or kind
+        self.clients = [Client(), Client(), Client()]
+        for client in self.clients[:2]:
+            self.exchange([self.request(client, where, "login", user="ada")])
+
+    @rule(who=number, where=place, how=fault)
+    def look(self, who: int, where: int, how: str) -> None:
+        """Let a client ask for a page, or sign in when the last one told it to."""
+        self.send(self.visit(self.client(who), where), how)
+
+    @rule(who=number, where=place, what=act, which=number, how=fault)
+    def change(self, who: int, where: int, what: str, which: int, how: str) -> None:
+        """Let a client do something with its session, or sign in."""
+        self.send(self.request(self.client(who), where, what, **self.query(what, which)), how)
+
+    @rule(asked=st.lists(st.tuples(number, place), min_size=2, max_size=6), what=st.none() | act, which=number)
+    def look_at_once(self, asked: list[tuple[int, int]], what: str | None, which: int) -> None:
+        """Send several requests at once, of one client or of several; one of them may change something."""
+        group = [self.request(self.client(who), where, "look") for who, where in asked]
+        if what is not None:
+            group[0] = replace(group[0], what=what, query=self.query(what, which))
+        self.exchange(group)
+
+    @rule(who=number, times=st.integers(2, 6), rotates=st.booleans())
+    def burst(self, who: int, times: int, *, rotates: bool) -> None:
+        """Let a client ask for a page and all that is on it, perhaps just when a successor is due."""
+        if rotates:
+            self.rotate_in_time(who, 0)
+            self.wait(1000)
+            self.exchange([self.request(self.client(who), each % 2, "look") for each in range(times)])
+        self.exchange([self.request(self.client(who), each % 2, "look") for each in range(times)])
+
+    @rule(who=number, where=place, what=st.just("look") | act, which=number, ends=st.booleans())
+    def look_slowly(self, who: int, where: int, what: str, which: int, *, ends: bool) -> None:
+        """Let a handler take its time; other things happen before it goes on, perhaps a revocation at once."""
+        client = self.client(who)
+        if self.allows("upload") and not self.waits_for(client):
+            asked = self.request(client, where, what, **self.query(what, which))
+            self.foresee([asked])
+            finish = self._run(self.fleet.open(where, asked.text, what, **asked.query))
+            asked.came_at = monotonic()
+            self.open.append(finish)
+            self.pending.append(Pending(client, self.fleet.now + UPLOAD, partial(self.finish, asked, finish)))
+            if ends:
+                self.wait(5)
+                self.end("revoke_user", which, where)
+
+    @rule(which=number)
+    def arrive(self, which: int) -> None:
+        """Let something that is under way arrive, in whatever order."""
+        if self.pending:
+            self.pending.pop(which % len(self.pending)).arrive()
+
+    @rule(seconds=st.sampled_from(SPANS))
+    def wait(self, seconds: int) -> None:
+        """Let time pass; what is due by then has arrived, and jars are on disk."""
+        until = self.fleet.now + seconds + SLACK
+        while due := [each for each in self.pending if each.until < until]:
+            self.pending.remove(due[0])
+            due[0].arrive()
+        for client in self.clients:
+            if client.profile.changed_at + FLUSH < until:
+                client.profile.save()
+        self._run(self.fleet.let_pass(seconds))
+        self.observe()
+
+    @rule(who=number, where=place)
+    def rotate_in_time(self, who: int, where: int) -> None:
+        """Let a client go on long enough to get a successor, and use it."""
+        for seconds in (61, 1000, 61):
+            self.wait(seconds)
+            self.exchange([self.visit(self.client(who), where)])
+
+    @rule(who=number, where=place)
+    def overtake(self, who: int, where: int) -> None:
+        """Hold a request up while its client gets a successor and uses it."""
+        self.rotate_in_time(who, where)
+        self.wait(1000)
+        self.send(self.visit(self.client(who), where), "request")
+        for _ in range(2):
+            self.exchange([self.visit(self.client(who), where)])
+
+    @rule(who=number)
+    def steal(self, who: int) -> None:
+        """Let a thief copy a browser's jar."""
+        client = self.client(who)
+        if len(self.clients) < 5 and client.robbed is None and client.profile.value is not None:
+            self.clients.append(Client(deepcopy(client.profile), robbed=client))
+
+    @rule(who=number, where=place, rotates=st.booleans(), returns=st.booleans())
+    def crash(self, who: int, where: int, *, rotates: bool, returns: bool) -> None:
+        """Let a browser crash, perhaps just after it used a new token, and go on with what was on disk."""
+        client = self.client(who)
+        if not self.allows("crash") or client.robbed is not None:
+            return
+        if rotates:
+            self.rotate_in_time(who, where)
+            self.wait(1000)
+            client.profile.save()
+            for _ in range(2):
+                self.exchange([self.visit(client, where)])
+        client.profile.crash(self.fleet.now)
+        if returns:
+            self.wait(610)
+            for _ in range(2):
+                self.exchange([self.visit(client, where)])
+
+    @rule(who=number)
+    def save(self, who: int) -> None:
+        """Let a browser's cookies reach the disk."""
+        self.client(who).profile.save()
+
+    @rule(
+        way=st.sampled_from(["revoke", "revoke", "revoke_user", "revoke_all", "expire", "expire"]),
+        which=number,
+        where=place,
+    )
+    def end(self, way: str, which: int, where: int) -> None:
+        """End a session without a request: by an administrator, or by time."""
+        life = self.life(which)
+        if life is None:
+            return
+        store = self.fleet.sites[where].store
+        self.asked_at = monotonic()
+        if way == "expire":
+            self._run(self.fleet.expire(life.id))
+            life.ended = True
+        elif way == "revoke_user":
+            self._run(store.revoke_user(life.user))
+            self.revoke_user(life.user)
+        elif way == "revoke_all":
+            self._run(store.revoke_all())
+            for user in self.revocations:
+                self.revoke_user(user)
+        elif not life.ended:
+            self._run(store.revoke(life.id))
+            life.ended = True
+        self.observe()
+
+    @rule(where=place)
+    def sweep(self, where: int) -> None:
+        """Delete expired rows."""
+        self._run(self.fleet.sites[where].store.sweep())
+
+    @rule()
+    def write_marks(self) -> None:
+        """Let the applications write what they noted."""
+        self._run(self.fleet.write_marks())
+        self.observe()
+
+    @rule()
+    def lose_marks(self) -> None:
+        """Let the applications be killed before they write what they noted."""
+        self.fleet.lose_marks()
+
+    @rule()
+    def back_up(self) -> None:
+        """Copy the database."""
+        if self.allows("restore"):
+            self._run(self.fleet.back_up())
+            self.backup = self.fleet.now, deepcopy(self.lives)
+
+    @rule(who=number, where=place, times=st.integers(0, 2), ends=st.booleans(), anew=st.booleans())
+    def restore(self, who: int, where: int, times: int, *, ends: bool, anew: bool) -> None:
+        """Let the database go back to the copy, over some rotations: what was ended since then lives again."""
+        if anew:
+            self.back_up()
+        if self.backup is None:
+            return
+        for _ in range(times):
+            self.rotate_in_time(who, where)
+        if ends:
+            self.end("revoke", who, where)
+        then, lives = self.backup
+        now = self.fleet.now
+        self._run(self.fleet.restore(now - then))
+        self.backup = now, deepcopy(lives)
+        shared = {session_id: life.shared for session_id, life in self.lives.items()}
+        for life in lives.values():
+            life.shared |= shared[life.id]
+            life.presented, life.adopted, life.caught = set(), 0, 0
+        self.lives, self.rows, self.is_restored = lives, {}, True
+        self.observe()
+
+    # Requests and their answers
+
+    def client(self, who: int) -> Client:
+        """Pick a client."""
+        return self.clients[who % len(self.clients)]
+
+    def life(self, which: int) -> Life | None:
+        """Pick a session, one that lives if there is one."""
+        lives = [life for life in self.lives.values() if not life.ended] or list(self.lives.values())
+        return lives[which % len(lives)] if lives else None
+
+    def allows(self, kind: str) -> bool:
+        """Whether this example has faults of this kind."""
+        return self.kind in {kind, "all"}
+
+    def waits_for(self, client: Client) -> bool:
+        """Whether something of this client is under way."""
+        return any(each.client is client for each in self.pending)
+
+    def query(self, what: str, which: int) -> dict[str, str]:
+        """Return what an action needs to know."""
+        if what == "login":
+            return {"user": USERS[which % len(USERS)]}
+        life = self.life(which)
+        return {"id": str(life.id) if life else ""} if what == "revoke" else {}
+
+    def request(self, client: Client, where: int, what: str, **query: str) -> Asked:
+        """Make a request with what is in the client's jar."""
+        return Asked(client, where, client.profile.value, what, query)
+
+    def visit(self, client: Client, where: int) -> Asked:
+        """Make the request of somebody who wants to be signed in."""
+        if client.is_out:
+            return self.request(client, where, "login", user=USERS[self.clients.index(client) % len(USERS)])
+        return self.request(client, where, "look")
+
+    def send(self, asked: Asked, how: str) -> None:
+        """Send a request, which may be held up on its way, or its response may be held up or lost."""
+        held_up = UPLOAD if self.allows("upload") and not self.waits_for(asked.client) else 0.0
+        if self.allows("slow"):
+            held_up = SLOW
+        if how == "request" and held_up:
+            arrive = partial(self.exchange, [asked])
+            self.pending.append(Pending(asked.client, self.fleet.now + held_up, arrive))
+        else:
+            self.exchange([replace(asked, fault=how)])
+
+    def exchange(self, group: Sequence[Asked]) -> None:
+        """Let requests reach the applications at once, and check and deliver the answers."""
+        self.foresee(group)
+
+        async def ask() -> list[Answer]:
+            asks = (self.fleet.ask(each.where, each.text, each.what, **each.query) for each in group)
+            return await asyncio.gather(*asks)
+
+        rows, went_back = self.rows, self.count(events.WentBack)
+        self.asked_at = monotonic()
+        answers = self._run(ask())
+        for asked, answer in zip(group, answers, strict=True):
+            self.check(asked, answer)
+        self.check_minted_once(group, answers)
+        self.observe()
+        if len(group) == 1 and answers[0].id is not None and group[0].what not in CHANGES:
+            self.check_place(group[0].token, answers[0].id, rows, went_back)
+        for asked, answer in zip(group, answers, strict=True):
+            self.deliver(asked, answer)
+
+    def finish(self, asked: Asked, finish: Callable[[], Awaitable[Answer]]) -> None:
+        """Let a slow handler go on."""
+        life = self.lives.get(asked.token.session_id) if asked.token else None
+        is_dead = asked.token is not None and (
+            life is None or life.ended or life.secret_hash != asked.token.secret_hash
+        )
+        self.open.remove(finish)
+        self.asked_at = monotonic()
+        answer = self._run(finish())
+        if asked.what in {"rotate", "reauthenticated"} or (asked.what == "set" and (life is None or life.ended)):
+            assert not (answer.done and is_dead), "P1: a slow request changed a session that had ended"
+        self.check(asked, answer)
+        self.observe()
+        self.deliver(asked, answer)
+
+    def foresee(self, group: Sequence[Asked]) -> None:
+        """Note of requests that are about to arrive what the model says of their tokens."""
+        disturbed = any(each.what in CHANGES for each in group) and len(group) > 1
+        for each in group:
+            token = each.token
+            each.revoked_before = len(self.revocations.get(each.query.get("user", ""), []))
+            life = None if token is None else self.lives.get(token.session_id)
+            each.must_refuse = life is None or token is None or life.ended or life.secret_hash != token.secret_hash
+            if life is not None and token is not None and not each.must_refuse:
+                if each.client.robbed is not None:
+                    life.shared.add(token.secret_hash)
+                if token.parent_id is not None:
+                    life.presented.add(token.id)
+                each.proved_ago = self.fleet.now - life.proved_at
+                retired_at = life.retired.get(token.id)
+                each.is_late = retired_at is not None and self.fleet.now - retired_at < LATE - SLACK
+        for each in group:
+            token = each.token
+            life = None if token is None else self.lives.get(token.session_id)
+            honest = life is not None and not life.is_shared and self.kind != "all"
+            each.must_accept = honest and not each.must_refuse and not disturbed
+            if each.text is not None:
+                self.sent.add(each.text)
+
+    def check(self, asked: Asked, answer: Answer) -> None:
+        """Compare an answer with what was foreseen, and take over what it did."""
+        if asked.must_refuse:
+            assert answer.id is None, "P1: an ended session or a dead secret was accepted"
+        if asked.must_accept:
+            assert answer.id is not None, "P2: an honest client was logged out"
+        cookie = answer.reply.token
+        if cookie == "":
+            assert asked.what in ENDS, "P2: the cookie was deleted in passing"
+        elif cookie is not None:
+            assert cookie not in self.sent, "P2: a token that was presented was sent again"
+        if asked.is_late and answer.id is not None:
+            assert not answer.fresh, "P5: a late token was fresh"
+            assert cookie is None or asked.what in CHANGES, "P5: a late token got a successor"
+        life = self.lives.get(answer.id) if answer.id else None
+        if answer.fresh and asked.what not in CHANGES:
+            assert asked.proved_ago < FRESH_WITHIN.total_seconds() + SLACK, "P5: fresh without proof"
+        self.learn(asked, answer, life)
+
+    def learn(self, asked: Asked, answer: Answer, life: Life | None) -> None:
+        """Take over what a request did."""
+        cookie = answer.reply.token
+        what = asked.what if answer.done else "look"
+        if what == "login":
+            user = asked.query["user"]
+            # What the statement takes to PostgreSQL is what a revocation may be overlooked by: see authenticate().
+            took = monotonic() - self.asked_at
+            missed = [at for at in self.revocations[user][asked.revoked_before :] if at - asked.came_at > took]
+            assert not missed, "P1: a login outlived a revocation of its user"
+            assert cookie
+            token = read(cookie)
+            if life is not None:
+                life.ended = True
+            self.lives[token.session_id] = Life(token.session_id, user, token.secret_hash, self.fleet.now)
+        elif what == "revoke":
+            self.lives[UUID(asked.query["id"])].ended = True
+        elif life is None:
+            return
+        elif what == "logout":
+            life.ended = True
+        elif what in {"logout_all", "logout_other"}:
+            self.revoke_user(life.user, None if what == "logout_all" else life)
+        elif what in {"rotate", "reauthenticated"}:
+            assert cookie
+            life.secret_hash = read(cookie).secret_hash
+            if what == "reauthenticated":
+                life.proved_at = self.fleet.now
+
+    def revoke_user(self, user: str, kept: Life | None = None) -> None:
+        """Note that all sessions of a user have ended, but one."""
+        self.revocations[user].append(self.asked_at)
+        for life in self.lives.values():
+            if life.user == user and life is not kept:
+                life.ended = True
+
+    def check_minted_once(self, group: Sequence[Asked], answers: Sequence[Answer]) -> None:
+        """See that parallel requests with one token got one successor among them."""
+        if any(each.what in CHANGES for each in group):
+            return
+        minted = [read(answer.reply.token).session_id for answer in answers if answer.reply.token]
+        texts = {each.text: each.token for each in group}
+        presented = [token.session_id for token in texts.values() if token is not None]
+        for session_id in minted:
+            # Several tokens of one session may change its row, and with it the lease, on the way.
+            assert minted.count(session_id) == 1 or presented.count(session_id) > 1, "P4: two successors at once"
+
+    def check_place(self, token: Token | None, session_id: UUID, rows: dict[UUID, Any], went_back: int) -> None:
+        """Compare what was accepted with the row as it was before."""
+        before, after = rows.get(session_id), self.rows.get(session_id)
+        assert token is not None
+        assert after is not None, "P1: a session without a row was accepted"
+        assert after["version"] >= token.version, "P4: the row stayed behind an accepted token"
+        if before is None:
+            return
+        if token.version > before["version"] + 1:
+            assert self.count(events.WentBack) > went_back, "P4: the row went back, and nobody was told"
+        is_past = token.version <= before["version"] and token.id != before["token_id"]
+        if is_past and before["settled_at"] is not None:
+            since = self.lives[session_id].retired.get(token.id)
+            assert since is not None, "P3: a copy was accepted"
+            assert self.fleet.now - since < LATE + SLACK, "P3: an old token was accepted for too long"
+
+    def deliver(self, asked: Asked, answer: Answer) -> None:
+        """Let the answer reach the client, if it does, now or later."""
+        profile = asked.client.profile
+        asked.client.is_out = asked.client.robbed is None and asked.what == "look" and answer.id is None
+        if asked.fault == "response" and self.allows("slow"):
+            arrive = partial(self.receive, profile, answer)
+            self.pending.append(Pending(asked.client, self.fleet.now + SLOW, arrive))
+        elif asked.fault != "response" or not self.allows("loss"):
+            self.receive(profile, answer)
+
+    def receive(self, profile: Profile, answer: Answer) -> None:
+        """Put what an answer brings into a jar."""
+        profile.take(answer.reply, self.fleet.now)
+
+    # What holds after every step
+
+    def count(self, kind: type[events.Event]) -> int:
+        """Count events."""
+        return sum(isinstance(event, kind) for event in self.fleet.happened)
+
+    def observe(self) -> None:
+        """Read the rows and the events, and compare them with what was there before."""
+        before, self.rows = self.rows, self._run(self.fleet.rows())
+        for event in self.fleet.happened[self.told :]:
+            self.hear(event)
+        self.told = len(self.fleet.happened)
+        for session_id, row in self.rows.items():
+            life = self.lives[session_id]
+            assert not life.ended, "P1: a session that ended has a live row"
+            known = before.get(session_id)
+            if known is None:
+                continue
+            assert row["version"] >= known["version"], "P4: the version went back"
+            # What was current for a moment, among requests at once, is only known from the row.
+            for token_id in {known["token_id"], *row["retired"]} - {row["token_id"]}:
+                life.retired.setdefault(token_id, self.fleet.now)
+        for life in self.lives.values():
+            assert life.ended or life.id in self.rows, "P2: a session ended by itself"
+
+    def hear(self, event: events.Event) -> None:
+        """Check an event."""
+        if isinstance(event, events.WentBack):
+            assert self.is_restored, "P4: went back without a restore"
+        if not isinstance(event, events.SessionEvent):
+            return
+        life = self.lives.get(event.session_id)
+        if life is None:
+            return  # a login that a restore has taken back
+        if isinstance(event, events.ReuseDetected):
+            assert life.is_shared or self.kind == "all", "P2: an honest client was taken for a thief"
+            life.ended = True
+            life.caught += 1
+            assert life.caught == 1, "P3: reuse was told twice"
+        elif isinstance(event, events.WentBack) or (isinstance(event, events.Rotated) and event.cause == "automatic"):
+            life.adopted += 1
+            assert life.adopted <= len(life.presented), "P4: a successor was adopted twice"
+
+    # The end of an example
+
+    def teardown(self) -> None:
+        """Let open handlers end; then every theft in which both go on has to be found."""
+        ended_by = sys.exc_info()[1]
+        try:
+            if ended_by is None:
+                while self.pending:
+                    self.pending.pop().arrive()
+                for thief in self.clients:
+                    if thief.robbed is not None:
+                        self.go_on(thief, thief.robbed)
+        except AssertionError as error:
+            ended_by = error
+            raise
+        finally:
+            if isinstance(ended_by, AssertionError):
+                self.found.append(str(ended_by))
+            for finish in self.open:
+                self._run(finish())
+
+    def go_on(self, thief: Client, owner: Client) -> None:
+        """Let both go on with one session, without faults, until they are found."""
+        tokens = [read(each.profile.value) for each in (owner, thief) if each.profile.value]
+        lives = {token.session_id: self.lives.get(token.session_id) for token in tokens}
+        life = lives[tokens[0].session_id] if tokens else None
+        if len(tokens) < 2 or len(lives) > 1 or life is None or life.ended:
+            return
+        if {token.secret_hash for token in tokens} != {life.secret_hash}:
+            return
+        for _ in range(4):
+            for seconds in (70, 1000):
+                for client in (owner, thief):
+                    self.exchange([self.request(client, 0, "look")])
+                self.wait(seconds)
+        assert life.ended, "P3: a thief and the owner both went on"
+        assert life.caught == 1, "P3: nobody was told of a theft"
