@@ -393,9 +393,7 @@ async def somebody_waits(pg: asyncpg.Connection) -> None:
     await eventually(lambda: pg.fetchval(query))
 
 
-async def age(
-    pg: asyncpg.Connection, seconds: float, where: str = "true", *, table: str = "aiosess_sessions"
-) -> None:
+async def age(pg: asyncpg.Connection, seconds: float, where: str = "true", *, table: str = "aiosess_sessions") -> None:
     """Let time pass for sessions: move every instant of their rows into the past, as though they had been idle."""
     await pg.execute(
         f"""

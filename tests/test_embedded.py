@@ -32,6 +32,7 @@ async def clean_up(dsn):
     print("cleaned", await connection.fetchval("select 1"), flush=True)
     await connection.close()
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 with EmbeddedPostgres(sys.argv[1], settings={"fsync": "off"}) as server:
     try:
         print(server.pid, flush=True)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.site import visit
 
+OURS = {"Sec-Fetch-Site": "same-origin"}  # what browsers send with a form of our own
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -22,11 +23,11 @@ async def test_readme_application_signs_in(dsn: str, monkeypatch: pytest.MonkeyP
     async with visit(module.app) as site:
         browser = await site.browser()
         assert "<form" in await (await browser.get("/")).text()
-        for form in ({"name": "ada", "password": "wrong"}, {"name": "eve", "password": "correct horse battery staple"}):
-            assert (await browser.post("/login", data=form)).status == 403
-        assert (
-            await browser.post("/login", data={"name": "ada", "password": "correct horse battery staple"})
-        ).status == 303
+        right = {"name": "ada", "password": "correct horse battery staple"}
+        assert (await browser.post("/login", data=right, headers={"Sec-Fetch-Site": "cross-site"})).status == 403
+        for wrong in (right | {"password": "wrong"}, right | {"name": "eve"}):
+            assert (await browser.post("/login", data=wrong, headers=OURS)).status == 403
+        assert (await browser.post("/login", data=right, headers=OURS)).status == 303
         assert await (await browser.get("/")).text() == "hello ada"
 
 
