@@ -5,27 +5,25 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
 from uuid_utils.compat import uuid7
 
 from aiosess import csrf
-from aiosess.errors import InvalidData, NotAuthenticated, SessionNotFound, SessionRevoked
-from aiosess.payload import check_key, check_user_id, encode_data, encode_value
+from aiosess.data import SessionData
+from aiosess.errors import SessionNotFound, SessionRevoked
+from aiosess.payload import check_user_id, encode_data
 from aiosess.request_store import Login
-from aiosess.session import Row, Session, SessionPage
+from aiosess.session import Session, SessionPage
 from aiosess.store import as_uuid
 from aiosess.token import new_token
-from aiosess.visit import Visit
 
 log = logging.getLogger("aiosess")
 
-T = TypeVar("T")
 
-
-class SessionManager:
+class SessionManager(SessionData):
     """
     The session of one request.
 
@@ -34,29 +32,13 @@ class SessionManager:
     answer: who is asking is then unknown, and nobody is taken for anonymous.
     """
 
-    __slots__ = ("_seen", "_visit")
-
-    def __init__(self, visit: Visit) -> None:
-        """Take the visit of a request."""
-        self._visit = visit
-        self._seen: tuple[Row, Session] | None = None
+    __slots__ = ()
 
     def __repr__(self) -> str:
         """Show whether somebody is signed in, and no id."""
         return f"<SessionManager {'signed in' if self._visit.row else 'anonymous'}>"
 
     # Who is there
-
-    @property
-    def current(self) -> Session | None:
-        """The current session's record, or None."""
-        self._visit.look()
-        row = self._visit.row
-        if row is None:
-            return None
-        if self._seen is None or self._seen[0] is not row:
-            self._seen = (row, Session.from_row(row, is_current=True))
-        return self._seen[1]
 
     @property
     def user_id(self) -> str | None:
@@ -339,74 +321,6 @@ class SessionManager:
         """
         return self._visit.services.guards.guard(self._row(), response)
 
-    # The session's data
-
-    @overload
-    def get(self, key: str, type: None = None) -> Any: ...  # noqa: ANN401 - the contract's name; any JSON value
-
-    @overload
-    def get(self, key: str, type: type[T]) -> T | None: ...
-
-    def get(self, key: str, type: type[Any] | None = None) -> Any:  # noqa: A002 - the contract's name
-        """
-        Return a value of the session's data.
-
-        None when nobody is signed in, when the key is absent, or when the value
-        is not of ``type``, which is also logged. The value is the request's own:
-        changing it in place changes nothing in the session.
-        """
-        session = self.current
-        value = None if session is None else session.data.get(key)
-        if type is None or value is None or _is_of(value, type):
-            return value
-        log.warning("aiosess: session data %r is %s, not %s", key, value.__class__.__name__, type.__name__)
-        return None
-
-    async def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
-        """
-        Set one key of the session's data, persisted at once; requests that set different keys both win.
-
-        Raises:
-            NotAuthenticated: nobody is signed in.
-            InvalidData: the key or value cannot be kept exactly, or the data would be too large.
-            SessionRevoked: the session ended while this request ran.
-            StoreUnavailable: PostgreSQL does not answer; the value may or may not be set.
-
-        """
-        row, store = self._row(), self._visit.services.store
-        text = encode_value(value, self._visit.services.config.max_data_bytes)
-        patched = await store.patch(row.id, check_key(key), text)
-        if patched is None and await store.load(row.id) is not None:
-            message = f"the data would be larger than max_data_bytes ({self._visit.services.config.max_data_bytes})"
-            raise InvalidData(message)
-        self._update(patched)
-
-    async def remove_key(self, key: str) -> None:
-        """
-        Remove one key of the session's data, persisted at once; an absent key is no error.
-
-        Raises:
-            NotAuthenticated: nobody is signed in.
-            InvalidData: no value can have this key.
-            SessionRevoked: the session ended while this request ran.
-            StoreUnavailable: PostgreSQL does not answer; the key may or may not be there.
-
-        """
-        row = self._row()
-        self._update(await self._visit.services.store.remove_key(row.id, check_key(key)))
-
-    def _row(self) -> Row:
-        self._visit.look()
-        if self._visit.row is None:
-            raise NotAuthenticated
-        return self._visit.row
-
-    def _update(self, row: Row | None) -> None:
-        if row is None:
-            self._visit.end()
-            raise SessionRevoked
-        self._visit.update(row)
-
     async def _rotate(self, *, reauthenticated: bool) -> None:
         visit, row = self._visit, self._row()
         visit.check_not_sealed()
@@ -421,9 +335,3 @@ class SessionManager:
             visit.lose()
             raise SessionRevoked
         visit.enter(rotated, replace(fresh, version=rotated.version))
-
-
-def _is_of(value: object, kind: type[Any]) -> bool:
-    if isinstance(value, bool) and kind is not bool:
-        return kind is object  # True is no number here, though Python says so
-    return isinstance(value, kind)
