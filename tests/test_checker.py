@@ -595,6 +595,19 @@ async def test_stopped_server_fails_everybody_at_once(dsn: str) -> None:
         assert [type(error) for error in errors] == [StoreUnavailable] * 12
 
 
+async def test_failing_batch_leaves_those_alone_who_left(room: Room, gated: Room, gate: Gate) -> None:
+    """A request that was cancelled before its batch failed stays cancelled, and the others of it learn of the failure."""
+    token = await room.login("slow")
+    await gate.close()
+    gone, staying = gated.ask(token), gated.ask(token)
+    await gate.stopped()
+    gone.cancel()
+    await turn()
+    for flight in gated.checker._flights:
+        flight.cancel()
+    assert [type(each) for each in await answered(gone, staying)] == [asyncio.CancelledError, StoreUnavailable]
+
+
 async def test_end_of_the_loop_leaves_nobody_waiting(room: Room, gated: Room, gate: Gate) -> None:
     """When the tasks of the loop are cancelled with a batch in flight, its requests are StoreUnavailable."""
     token = await room.login("slow")
