@@ -596,7 +596,7 @@ async def test_stopped_server_fails_everybody_at_once(dsn: str) -> None:
 
 
 async def test_failing_batch_leaves_those_alone_who_left(room: Room, gated: Room, gate: Gate) -> None:
-    """A request that was cancelled before its batch failed stays cancelled, and the others of it learn of the failure."""
+    """A request that was cancelled before its batch failed stays cancelled; the others learn of the failure."""
     token = await room.login("slow")
     await gate.close()
     gone, staying = gated.ask(token), gated.ask(token)
