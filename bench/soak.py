@@ -71,6 +71,7 @@ def _table(report: Report, options: argparse.Namespace) -> str:
         times = report.detection_times
         rows["thefts in which both went on"] = len(report.thefts)
         rows["**unseen thefts**"] = f"**{len(report.unseen)}**"
+        rows["thefts that ended without an alarm"] = len(report.untold)
         if times:
             rows["seconds until detection: median"] = f"{median(times):.1f}"
             rows["the same: 95 of 100, longest"] = f"{times[int(0.95 * len(times))]:.1f}, {times[-1]:.1f}"

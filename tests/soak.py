@@ -100,8 +100,13 @@ class Report:
 
     @property
     def unseen(self) -> list[Theft]:
-        """The thefts that raised no alarm."""
-        return [theft for theft in self.thefts if theft.reuse_at is None]
+        """The thefts in which somebody still goes on."""
+        return [theft for theft in self.thefts if not theft.is_over]
+
+    @property
+    def untold(self) -> list[Theft]:
+        """The thefts that ended the session without an alarm: the process was killed between commit and event."""
+        return [theft for theft in self.thefts if theft.is_over and theft.reuse_at is None]
 
 
 class Fleet:
