@@ -1,8 +1,7 @@
 """
-What the request path asks of PostgreSQL: logins, checks, rotation, the session's data.
+What only the request path asks of PostgreSQL: logins, checks, rotation, the session's data.
 
-A store with more rights to change what it finds; see ``store``, whose ways of running a statement it uses. Every
-statement is by primary key, but for the login.
+It runs its statements as ``store`` does. Every one is by primary key, but for the login, which looks at its user's rows.
 """
 
 import asyncio
