@@ -1,7 +1,8 @@
 """
 What only the request path asks of PostgreSQL: logins, checks, rotation, the session's data.
 
-It runs its statements as ``store`` does. Every one is by primary key, but for the login, which looks at its user's rows.
+It runs its statements as ``store`` does. Every one is by primary key, but for the login, which looks at all rows of its
+user.
 """
 
 import asyncio
