@@ -75,6 +75,7 @@ class Asked:
     revoked_before: int = 0
     came_at: float = 0.0
     proved_ago: float = 0.0
+    user: str = ""
 
     @property
     def token(self) -> Token | None:
@@ -161,6 +162,7 @@ class Rotation(RuleBasedStateMachine):
             finish = self._run(self.fleet.open(where, asked.text, what, **asked.query))
             asked.came_at = monotonic()
             self.open.append(finish)
+            self.observe()
             self.pending.append(Pending(client, self.fleet.now + UPLOAD, partial(self.finish, asked, finish)))
             if ends:
                 self.wait(5)
@@ -399,6 +401,7 @@ class Rotation(RuleBasedStateMachine):
                 if token.parent_id is not None:
                     life.presented.add(token.id)
                 each.proved_ago = self.fleet.now - life.proved_at
+                each.user = life.user
                 retired_at = life.retired.get(token.id)
                 each.is_late = retired_at is not None and self.fleet.now - retired_at < LATE - SLACK
         for each in group:
@@ -445,12 +448,13 @@ class Rotation(RuleBasedStateMachine):
             self.lives[token.session_id] = Life(token.session_id, user, token.secret_hash, self.fleet.now)
         elif what == "revoke":
             self.lives[UUID(asked.query["id"])].ended = True
+        elif what in {"logout_all", "logout_other"}:
+            if answer.id is not None:  # whose session a restore may have taken back since
+                self.revoke_user(asked.user, None if what == "logout_all" else life)
         elif life is None:
             return
         elif what == "logout":
             life.ended = True
-        elif what in {"logout_all", "logout_other"}:
-            self.revoke_user(life.user, None if what == "logout_all" else life)
         elif what in {"rotate", "reauthenticated"}:
             assert cookie
             life.secret_hash = read(cookie).secret_hash
