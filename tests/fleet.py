@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 from aiohttp import web
 
-from aiosess import NotAuthenticated, SessionManager, SessionNotFound, SessionRevoked, events
+from aiosess import NotAuthenticated, SessionManager, SessionNotFound, SessionRevoked, StoreUnavailable, events
 from aiosess.token import Keyring, Token
 from tests.jar import Jar
 from tests.site import COOKIE, SECRET, Reply, Site, Wire, age, eventually, make_app, request_bytes, set_cookies, visit
@@ -177,7 +177,10 @@ class Fleet:
     async def _act(self, request: web.Request) -> web.Response:
         """Say who is asking, then do what is asked for, once the gate is open if there is one."""
         sessions: SessionManager = request["sessions"]
-        seen = sessions.current
+        try:
+            seen = sessions.current
+        except StoreUnavailable as error:
+            return web.Response(status=503, text=str(error))  # the model says why it stops
         fresh, done = sessions.is_fresh(FRESH_WITHIN), True
         gate = self._gates.get(request.query.get("gate", ""))
         if gate is not None:
@@ -231,10 +234,13 @@ class Fleet:
         """Let time pass; each application has written its marks by then."""
         await self.write_marks()
         await age(self._pg, seconds)
-        held = await self.rows()
+        live = await self.rows()
         for site in self.sites:
-            for session_id in held:
-                site.services.checker.forget(session_id)  # a held row cannot be moved in time
+            checker = site.services.checker
+            for session_id in live:
+                held = checker._held.get(session_id.int)
+                if held is not None and held.row is not None:  # an end that is remembered stays so
+                    checker.forget(session_id)  # a held row cannot be moved in time
         self._passed += seconds
 
     async def write_marks(self) -> None:
@@ -286,6 +292,6 @@ class Fleet:
 
 
 def _answer(reply: Reply) -> Answer:
-    assert reply.status == 200, reply.status
+    assert reply.status == 200, (reply.status, reply.body)
     said = json.loads(reply.body)
     return Answer(reply, said["id"] and UUID(said["id"]), said["fresh"], said["done"])
