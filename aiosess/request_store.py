@@ -152,9 +152,10 @@ class RequestStore(SessionStore):
             self._emit(events.WentBack.of(row, at) if went_back else events.Rotated.of(row, at, cause="automatic"))
         return row
 
-    async def lease(self, judged: Row) -> Row | None:
-        """Take the right to mint a successor for one overlap, if nobody has it."""
-        return await self._one("lease", judged.id, judged.token_id, self._config.rotation_overlap)
+    async def lease(self, judged: Row, leaseholder: str) -> Row | None:
+        """Take the right to mint a successor, if the lease is free for this client."""
+        lasts, overlap = self._config.late_window, self._config.rotation_overlap
+        return await self._one("lease", judged.id, judged.token_id, leaseholder, lasts, lasts - overlap)
 
     async def rotate(self, presented: Token, fresh: Token, *, reauthenticated: bool) -> Row | None:
         """Replace the session's secret, if the presented one still is its secret."""

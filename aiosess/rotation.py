@@ -10,7 +10,7 @@ honest users out whenever a response is lost, which is what overlap, late window
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from hmac import compare_digest
 
@@ -91,6 +91,18 @@ def judge(row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdi
         if retired_at is None and token.version == row.version and token.parent_id == row.parent_id:
             return SIBLING
     return AHEAD if token.version > row.version else REUSE
+
+
+def is_lease_free(row: Row, leaseholder: str, now: datetime, config: SessionConfig) -> bool:
+    """
+    Say whether a successor may be minted for this client; ``lease.sql`` says the same when it takes the lease.
+
+    A lease lasts as long as a request may be late: who left with the parent before its successor arrived cannot get
+    another one. For anybody but its holder it ends after one overlap, or a thief who asks often and throws every
+    successor away would keep the owner from getting any.
+    """
+    ends_early = timedelta() if row.leased_to == leaseholder else config.late_window - config.rotation_overlap
+    return row.mint_until is None or row.mint_until - ends_early <= now
 
 
 def _current(row: Row, now: datetime, config: SessionConfig) -> Verdict:

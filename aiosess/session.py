@@ -36,6 +36,7 @@ class Row:
     promoted_at: datetime
     settled_at: datetime | None
     mint_until: datetime | None
+    leased_to: str | None = field(repr=False)
     retired: tuple[Retired, ...] = field(repr=False)
     revision: int
     ip: str | None = field(repr=False)

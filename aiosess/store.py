@@ -40,7 +40,7 @@ def statement(name: str, schema: str) -> str:
 def row_of(values: Iterable[Any]) -> Row:
     """Build a row from the columns of ``columns.sql``, in their order."""
     record = list(values)
-    record[9] = retired_from_json(record[9])
+    record[10] = retired_from_json(record[10])
     return Row(*record)
 
 

@@ -6,10 +6,12 @@ changes it.
 """
 
 import weakref
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from http import HTTPStatus
 from time import monotonic, time
 from typing import Final
@@ -26,7 +28,7 @@ from aiosess.database import Clock
 from aiosess.errors import ResponseStarted, SessionNotFound, StoreUnavailable
 from aiosess.guard import Guards
 from aiosess.request_store import RequestStore
-from aiosess.rotation import ADOPTED, Meaning, Verdict, judge
+from aiosess.rotation import ADOPTED, Meaning, Verdict, is_lease_free, judge
 from aiosess.session import Row
 from aiosess.store import Emit
 from aiosess.token import InvalidToken, Keyring, Token, TokenReader
@@ -278,17 +280,22 @@ class Visit:
 
     async def _mint(self, row: Row, token: Token) -> str | None:
         """Sign a successor, if the lease is free; the database learns of it when a client first presents it."""
-        services = self.services
-        if row.mint_until is not None and row.mint_until > services.clock.now():
+        services, leaseholder = self.services, self._leaseholder()
+        if not is_lease_free(row, leaseholder, services.clock.now(), services.config):
             return None
         try:
-            leased = await services.store.lease(row)
+            leased = await services.store.lease(row, leaseholder)
         except StoreUnavailable:
             return None  # the next response mints
         if leased is None:
             return None
         self.update(leased)
         return self._cookie_with(token.successor())
+
+    def _leaseholder(self) -> str:
+        """Return a digest of what tells this client from another."""
+        client = f"{self.ip()} {self.device().user_agent}"
+        return urlsafe_b64encode(sha256(client.encode()).digest()[:12]).decode("ascii")
 
     def _cookie_with(self, token: Token) -> str:
         services = self.services

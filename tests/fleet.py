@@ -192,18 +192,20 @@ class Fleet:
             done = False
         return web.json_response({"id": seen and str(seen.id), "fresh": fresh, "done": done})
 
-    async def ask(self, where: int, token: str | None, what: str, **query: str) -> Answer:
+    async def ask(self, where: int, agent: str, token: str | None, what: str, **query: str) -> Answer:
         """Send a request to one of the applications, on a connection that is kept alive."""
-        wire = await self._send(where, token, what, query)
+        wire = await self._send(where, agent, token, what, query)
         answer = _answer(await wire.read())
         self._idle[where].append(wire)
         return answer
 
-    async def open(self, where: int, token: str | None, what: str, **query: str) -> Callable[[], Awaitable[Answer]]:
+    async def open(
+        self, where: int, agent: str, token: str | None, what: str, **query: str
+    ) -> Callable[[], Awaitable[Answer]]:
         """Send a request whose handler waits after the check; what is returned lets it go on and gets its answer."""
         number, gate = str(next(self._numbers)), Gate()
         self._gates[number] = gate
-        wire = await self._send(where, token, what, query | {"gate": number})
+        wire = await self._send(where, agent, token, what, query | {"gate": number})
         async with asyncio.timeout(10):
             await gate.entered.wait()
 
@@ -216,10 +218,12 @@ class Fleet:
 
         return finish
 
-    async def _send(self, where: int, token: str | None, what: str, query: dict[str, str]) -> Wire:
+    async def _send(self, where: int, agent: str, token: str | None, what: str, query: dict[str, str]) -> Wire:
         idle = self._idle[where]
         wire = idle.pop() if idle else await self.sites[where].wire()
-        headers = [] if token is None else [f"Cookie: {COOKIE}={token}".encode()]
+        headers = [f"User-Agent: {agent}".encode()]
+        if token is not None:
+            headers.append(f"Cookie: {COOKIE}={token}".encode())
         await wire.send(request_bytes(f"/act/{what}?{urlencode(query)}", *headers, method="POST"))
         return wire
 

@@ -11,8 +11,8 @@ P5  a late token is never fresh and gets no successor.
 
 P2 is promised for one kind of fault at a time, so each example has a kind (rotation_sim.py has the same ones); with
 "all" of them at once P2 is not asked for. What the kinds may do is what the protocol's spans are made for: a response
-or request is late by less than half the lease, a buffered upload by less than late_window and one at a time, a crash
-takes back less than rotation_overlap.
+or request is late by less than half the lease, a buffered upload by less than late_window, a crash takes back less than
+rotation_overlap. Every thief is another client than the owner (another User-Agent); some throw away what they get.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from aiosess.token import Token
 from tests.fleet import FRESH_WITHIN, Answer, Fleet, Life, Profile, read
 
 LATE = 600.0  # seconds: the default of late_window
-SLOW, UPLOAD, FLUSH = 25.0, 400.0, 55.0  # seconds: slowest message, longest upload, cookies reach the disk
+SLOW, UPLOAD, FLUSH = 250.0, 500.0, 55.0  # seconds: slowest message, longest upload, cookies reach the disk
 SLACK = 5.0  # seconds that an example may take of its own
 SPANS = (5, 19, 61, 130, 610, 1000, 1000, 86_400)
 
@@ -41,6 +41,7 @@ KINDS = ("loss", "slow", "upload", "crash", "restore", "all")
 ENDS = {"logout", "logout_all", "logout_other", "revoke"}
 CHANGES = ENDS | {"login", "rotate", "reauthenticated"}
 USERS = ("ada", "ada", "bob")
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:{0}.0) Gecko/20100101 Firefox/{0}.0"
 
 place = st.integers(0, 1)
 number = st.integers(0, 11)
@@ -56,6 +57,7 @@ class Client:
 
     profile: Profile = field(default_factory=Profile)
     robbed: "Client | None" = None
+    keeps: bool = True  # the cookies that it is given
     is_out: bool = False  # it was told that nobody is signed in
 
 
@@ -76,6 +78,11 @@ class Asked:
     came_at: float = 0.0
     proved_ago: float = 0.0
     user: str = ""
+
+    @property
+    def agent(self) -> str:
+        """The client's User-Agent."""
+        return AGENT.format(127 if self.client.robbed is None else 128)
 
     @property
     def token(self) -> Token | None:
@@ -156,10 +163,10 @@ class Rotation(RuleBasedStateMachine):
     def look_slowly(self, who: int, where: int, what: str, which: int, *, ends: bool) -> None:
         """Let a handler take its time; other things happen before it goes on, perhaps a revocation at once."""
         client = self.client(who)
-        if self.allows("upload") and not self.waits_for(client):
+        if self.allows("upload"):
             asked = self.request(client, where, what, **self.query(what, which))
             self.foresee([asked])
-            finish = self._run(self.fleet.open(where, asked.text, what, **asked.query))
+            finish = self._run(self.fleet.open(where, asked.agent, asked.text, what, **asked.query))
             asked.came_at = monotonic()
             self.open.append(finish)
             self.observe()
@@ -203,12 +210,30 @@ class Rotation(RuleBasedStateMachine):
         for _ in range(2):
             self.exchange([self.visit(self.client(who), where)])
 
-    @rule(who=number)
-    def steal(self, who: int) -> None:
+    @rule(who=number, where=place)
+    def upload_twice(self, who: int, where: int) -> None:
+        """Hold up one request with a token that is due, and one with its successor before that was used."""
+        if not self.allows("upload"):
+            return
+        self.rotate_in_time(who, where)
+        self.wait(1000)
+        self.send(self.visit(self.client(who), where), "request")
+        first = self.pending[-1]
+        self.exchange([self.visit(self.client(who), where)])
+        self.send(self.visit(self.client(who), where), "request")
+        self.wait(61)
+        self.pending.remove(first)
+        first.arrive()
+        for _ in range(2):
+            self.exchange([self.visit(self.client(who), where)])
+            self.wait(61)
+
+    @rule(who=number, keeps=st.booleans())
+    def steal(self, who: int, *, keeps: bool) -> None:
         """Let a thief copy a browser's jar."""
         client = self.client(who)
         if len(self.clients) < 5 and client.robbed is None and client.profile.value is not None:
-            self.clients.append(Client(deepcopy(client.profile), robbed=client))
+            self.clients.append(Client(deepcopy(client.profile), robbed=client, keeps=keeps))
 
     @rule(who=number, where=place, rotates=st.booleans(), returns=st.booleans())
     def crash(self, who: int, where: int, *, rotates: bool, returns: bool) -> None:
@@ -320,10 +345,6 @@ class Rotation(RuleBasedStateMachine):
         """Whether this example has faults of this kind."""
         return self.kind in {kind, "all"}
 
-    def waits_for(self, client: Client) -> bool:
-        """Whether something of this client is under way."""
-        return any(each.client is client for each in self.pending)
-
     def query(self, what: str, which: int) -> dict[str, str]:
         """Return what an action needs to know."""
         if what == "login":
@@ -343,7 +364,7 @@ class Rotation(RuleBasedStateMachine):
 
     def send(self, asked: Asked, how: str) -> None:
         """Send a request, which may be held up on its way, or its response may be held up or lost."""
-        held_up = UPLOAD if self.allows("upload") and not self.waits_for(asked.client) else 0.0
+        held_up = UPLOAD if self.allows("upload") else 0.0
         if self.allows("slow"):
             held_up = SLOW
         if how == "request" and held_up:
@@ -357,7 +378,7 @@ class Rotation(RuleBasedStateMachine):
         self.foresee(group)
 
         async def ask() -> list[Answer]:
-            asks = (self.fleet.ask(each.where, each.text, each.what, **each.query) for each in group)
+            asks = (self.fleet.ask(each.where, each.agent, each.text, each.what, **each.query) for each in group)
             return await asyncio.gather(*asks)
 
         rows, went_back = self.rows, self.count(events.WentBack)
@@ -497,17 +518,17 @@ class Rotation(RuleBasedStateMachine):
 
     def deliver(self, asked: Asked, answer: Answer) -> None:
         """Let the answer reach the client, if it does, now or later."""
-        profile = asked.client.profile
         asked.client.is_out = asked.client.robbed is None and asked.what == "look" and answer.id is None
         if asked.fault == "response" and self.allows("slow"):
-            arrive = partial(self.receive, profile, answer)
+            arrive = partial(self.receive, asked.client, answer)
             self.pending.append(Pending(asked.client, self.fleet.now + SLOW, arrive))
         elif asked.fault != "response" or not self.allows("loss"):
-            self.receive(profile, answer)
+            self.receive(asked.client, answer)
 
-    def receive(self, profile: Profile, answer: Answer) -> None:
+    def receive(self, client: Client, answer: Answer) -> None:
         """Put what an answer brings into a jar."""
-        profile.take(answer.reply, self.fleet.now)
+        if client.keeps:
+            client.profile.take(answer.reply, self.fleet.now)
 
     # What holds after every step
 
@@ -584,7 +605,7 @@ class Rotation(RuleBasedStateMachine):
             return
         for _ in range(4):
             for seconds in (70, 1000):
-                for client in (owner, thief):
+                for client in (owner, thief) if thief.keeps else (thief, owner):
                     self.exchange([self.request(client, 0, "look")])
                 self.wait(seconds)
         assert life.ended, "P3: a thief and the owner both went on"

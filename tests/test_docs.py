@@ -100,9 +100,7 @@ class Replay:
         match does.split(" "):
             case ["sends", name, *calls]:
                 assert (who, name.strip("`,")) in self.ever_held, "nobody sends what they never had"
-                verdict, answered = self._send(
-                    now, who, self.tokens[name.strip("`,")], answer, rotates=calls == ["`rotate()`"]
-                )
+                verdict, answered = self._send(now, who, self.tokens[name.strip("`,")], answer, " ".join(calls))
             case ["copies", "the", "cookie"]:
                 self._hold(who, self.holds["Owner"])
             case ["crashes:", "jar", "has", name] | ["receives", name]:
@@ -114,7 +112,7 @@ class Replay:
         self.history.append((when, self.row))
         return before, verdict, answered, ", ".join(f"{party} `{name}`" for party, name in self.holds.items())
 
-    def _send(self, now: datetime, who: str, sent: Token, answer: str, *, rotates: bool) -> tuple[str, str]:
+    def _send(self, now: datetime, who: str, sent: Token, answer: str, how: str) -> tuple[str, str]:
         if self.row is None:
             return "no row", "anonymous"
         verdict = judge(self.row, sent, now, CONFIG)
@@ -123,11 +121,12 @@ class Replay:
             self.row = self.row if verdict.meaning is Meaning.INVALID else None
             return says, "anonymous"
         name = "".join(re.findall(r"`(.*?)`", answer))
-        if rotates:
+        if how == "`rotate()`":
             self.tokens[name] = token(name, self.row.version + 1, None, OTHER_HASH)
             self.row = rotated(self.row, self.tokens[name], now)
         else:
-            self.row, leased = written(self.row, sent, verdict, now)
+            assert how in {"", "from a new network"}
+            self.row, leased = written(self.row, sent, verdict, now, f"{who} {how}")
             if not leased:
                 return says, "in"
             self.tokens[name] = token(name, sent.version + 1, sent.id)

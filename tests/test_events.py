@@ -26,6 +26,7 @@ ROW = Row(
     promoted_at=NOW,
     settled_at=None,
     mint_until=None,
+    leased_to=None,
     retired=(Retired("retired-private", 1.5),),
     revision=9,
     ip="198.51.100.7",

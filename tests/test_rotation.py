@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aiosess import rotation
 from aiosess.config import SessionConfig
-from aiosess.rotation import ADOPTED, MAX_RETIRED, Meaning, Verdict, judge
+from aiosess.rotation import ADOPTED, MAX_RETIRED, Meaning, Verdict, is_lease_free, judge
 from aiosess.session import Retired, Row
 from aiosess.token import Token
 
@@ -35,6 +35,7 @@ ROW = Row(
     promoted_at=START,
     settled_at=None,
     mint_until=None,
+    leased_to=None,
     retired=(),
     revision=0,
     ip=None,
@@ -403,6 +404,24 @@ def test_judge_is_the_table(judged: Row, presented: Token, now: datetime) -> Non
     assert judge(judged, presented, now, CONFIG) == verdict
 
 
+@pytest.mark.parametrize(
+    ("client", "seconds", "free"),
+    [
+        *(("holder", 0, False), ("holder", LATE - 0.001, False), ("holder", LATE, True)),
+        *(("other", 0, False), ("other", OVERLAP - 0.001, False), ("other", OVERLAP, True)),
+    ],
+)
+def test_lease_is_longer_for_its_holder(client: str, seconds: float, *, free: bool) -> None:
+    """Who took the lease gets no second successor for late_window; another client waits for one overlap."""
+    leased = row(mint_until=START + CONFIG.late_window, leased_to="holder")
+    assert is_lease_free(leased, client, at(seconds), CONFIG) is free
+
+
+def test_no_lease_is_free() -> None:
+    """A session that was never leased, or whose secret is new, is free for everybody."""
+    assert is_lease_free(row(mint_until=None, leased_to=None), "client", START, CONFIG)
+
+
 @dataclass
 class Sim:
     """The row of the simulation beside DESIGN.md, in seconds: an independent state machine of the same table."""
@@ -442,7 +461,7 @@ class Sim:
     def _mint(self, now: float) -> bool:
         if now < self.lease:
             return False
-        self.lease = now + OVERLAP
+        self.lease = now + LATE
         return True
 
     def _adopt(self, presented: tuple[int, int, int | None], now: float) -> None:
@@ -451,7 +470,7 @@ class Sim:
         self.promoted, self.settled = now, None
 
 
-def written(judged: Row, presented: Token, verdict: Verdict, now: datetime) -> tuple[Row, bool]:
+def written(judged: Row, presented: Token, verdict: Verdict, now: datetime, client: str = "client") -> tuple[Row, bool]:
     """Return the row after what the verdict asks for, as the statements in sql/ write it, and whether it was leased."""
     if verdict.meaning in ADOPTED:
         kept = (*judged.retired, Retired(judged.token_id, now.timestamp()))
@@ -466,8 +485,8 @@ def written(judged: Row, presented: Token, verdict: Verdict, now: datetime) -> t
         ), False
     if verdict.settles:
         return replace(judged, settled_at=now), False
-    if verdict.mints and (judged.mint_until is None or judged.mint_until <= now):
-        return replace(judged, mint_until=now + CONFIG.rotation_overlap), True
+    if verdict.mints and is_lease_free(judged, client, now, CONFIG):
+        return replace(judged, mint_until=now + CONFIG.late_window, leased_to=client), True
     return judged, False
 
 

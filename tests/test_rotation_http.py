@@ -339,7 +339,7 @@ async def test_sibling_takes_over(site: Site, pg: asyncpg.Connection, happened: 
     """Of two successors of one token the one that is presented last becomes current, and the other one retires."""
     token = await login(site)
     first = await minted(site, pg, token)
-    await age(pg, 61)
+    await age(pg, 601)
     second = (await site.present(token)).token
     assert second
     assert (await site.present(first)).user == "ada"
@@ -590,7 +590,7 @@ async def test_successors_minted_twice_converge(
     """Two successors of one token whose responses come in any order leave the browser signed in with either."""
     token = await login(site)
     first = await minted(site, pg, token)
-    await age(pg, 61)
+    await age(pg, 601)
     second = (await site.present(token)).token
     assert second
     for choice in presented:
@@ -603,7 +603,7 @@ async def test_successors_minted_twice_converge(
 
 
 @pytest.mark.threat("ROT-03")
-@pytest.mark.parametrize(("seconds", "mints"), [(1, False), (120, True), (259_200, True)])
+@pytest.mark.parametrize(("seconds", "mints"), [(1, False), (120, False), (601, True), (259_200, True)])
 async def test_lost_successor_logs_nobody_out(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event], seconds: int, *, mints: bool
 ) -> None:
@@ -628,13 +628,52 @@ async def test_losing_every_other_response_logs_nobody_out(
     token = await login(site)
     for _ in range(10):
         await minted(site, pg, token)  # lost
-        await age(pg, 61)
+        await age(pg, 601)
         reply = await site.present(token)
         assert reply.token
         token = reply.token
         assert (await site.present(token)).user == "ada"  # lost, too, but what it had to say is in the row
     assert (await row(pg))["version"] == 11
     assert of_kind(happened, events.ReuseDetected) == []
+
+
+@pytest.mark.threat("ROT-08")
+async def test_a_second_upload_is_not_taken_for_a_copy(
+    site: Site, pg: asyncpg.Connection, happened: list[events.Event]
+) -> None:
+    """Two buffered uploads, one with the old token and one with its successor, leave only one successor about."""
+    old = await login(site)
+    successor = await minted(site, pg, old)  # the uploads leave before anything else is sent with it
+    await age(pg, 390)
+    assert (await site.present(old)).token is None  # the first upload arrives
+    await age(pg, 60)
+    assert (await site.present(successor)).user == "ada"
+    await settle(site, pg, successor)
+    await age(pg, 240)
+    assert (await site.present(successor)).user == "ada"  # the second one
+    assert of_kind(happened, events.ReuseDetected) == []
+
+
+@pytest.mark.threat("ROT-04")
+async def test_thief_who_throws_successors_away_is_found(
+    site: Site, pg: asyncpg.Connection, happened: list[events.Event]
+) -> None:
+    """A script that replays a stolen cookie and keeps no new one does not keep the owner from getting one."""
+    stolen = await login(site)
+    elsewhere = b"User-Agent: script"
+    await make_due(pg)
+    assert (await site.present(stolen, "/me", elsewhere)).token, "the thief takes the lease"
+    assert (await site.present(stolen)).token is None
+    await age(pg, 61)
+    assert (await site.present(stolen, "/me", elsewhere)).token is None
+    successor = (await site.present(stolen)).token
+    assert successor
+    assert (await site.present(successor)).user == "ada"
+    await settle(site, pg, successor)
+    await age(pg, 601)
+    assert (await site.present(stolen, "/me", elsewhere)).user is None
+    assert (await site.present(successor)).user is None
+    assert len(of_kind(happened, events.ReuseDetected)) == 1
 
 
 # What rotation never outlives
@@ -753,7 +792,7 @@ async def test_promotion_that_loses_to_another_is_judged_again(
     """A promotion that waits while a sibling is promoted is judged anew, as the sibling that it now is."""
     token = await login(site)
     first = await minted(site, pg, token)
-    await age(pg, 61)
+    await age(pg, 601)
     second = (await site.present(token)).token
     assert second
     async with pg.transaction():

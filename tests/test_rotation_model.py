@@ -140,6 +140,14 @@ def tell_no_going_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RequestStore, "adopt", misadopt)
 
 
+def lease_for_an_overlap(patch: pytest.MonkeyPatch) -> None:
+    """Treat the holder of a lease like anybody else; what that does for a thief is another bug."""
+    patch.setattr(visit.Visit, "_leaseholder", lambda _: "")
+    stating("lease", r"case when .* else (\$5::interval) end", r"case when $3 = '' then \1 end")(patch)
+    patch.setattr(visit, "is_lease_free", lambda *_: True)
+    patch.setattr(Rotation, "go_on", lambda *_: None)
+
+
 @dataclass(frozen=True)
 class Bug:
     """How a bug is put in, which promise it breaks, and with which kind of fault (None: with any)."""
@@ -179,8 +187,14 @@ BUGS = {
     ),
     "settled at once": Bug("P2", "crash", stating("adopt", "settled_at = null", "settled_at = now()")),
     "the lease is not looked at": Bug(
-        "P4", None, stating("lease", r"and \(s\.mint_until is null or s\.mint_until <= now\(\)\)", "")
+        "P4", None, stating("lease", r"and \(.*\)(?=\nreturning)", "and ($5::interval, $3::text) is not null")
     ),
+    "a thief may keep the lease": Bug(
+        "P3",
+        None,
+        stating("lease", r"case when .* else (\$5::interval) end", r"\1 * case when $3 = '' then 1 else 0 end"),
+    ),
+    "the lease ends before the last upload": Bug("P2", "upload", lease_for_an_overlap),
     "revocation deletes nothing": Bug(
         "P1", None, stating("revoke", r"delete from (\S+) s", r"update \1 s set ip = s.ip")
     ),
