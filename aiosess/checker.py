@@ -9,7 +9,7 @@ to invalidate.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 from uuid import UUID
@@ -20,6 +20,7 @@ from aiosess.memory import Memory
 from aiosess.request_store import RequestStore
 from aiosess.session import Row
 from aiosess.token import Token
+from aiosess.waiter import Waiter, wake_all
 
 # One batch at a time makes the largest batches. One that is slow (a lost packet, a stall) is not waited for.
 SLOW_AFTER: Final = 0.02  # seconds
@@ -45,13 +46,13 @@ class _Held:
 class _Batch:
     """The questions that go out together: for each waiting request its session's id, and the row that is held of it."""
 
-    __slots__ = ("asked_at", "epoch", "ids", "opened_at", "rows", "waiters")
+    __slots__ = ("asked_at", "epoch", "ids", "loop", "opened_at", "rows", "waiters")
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self, epoch: int, loop: asyncio.AbstractEventLoop) -> None:
         self.ids: list[UUID] = []
         self.rows: list[Row | None] = []
-        # A future for each request: cancelling one must not cancel what the others wait for.
-        self.waiters: list[asyncio.Future[Row | StoreUnavailable | None]] = []
+        self.waiters: list[Waiter] = []
+        self.loop = loop
         self.opened_at = monotonic()
         self.asked_at = 0.0
         self.epoch = epoch  # the rows were held in; a later one may be another server's
@@ -65,12 +66,14 @@ class _Batch:
         for waiter, row in zip(self.waiters, self.rows, strict=True):
             if not waiter.done():
                 waiter.set_result(row)
+        self.loop.call_soon(wake_all, self.waiters)
 
     def fail(self, error: StoreUnavailable) -> None:
         """Tell those that still wait that there is no answer."""
         for waiter in self.waiters:
             if not waiter.done():
-                waiter.set_result(error)
+                waiter.set_exception(StoreUnavailable(*error.args))
+        self.loop.call_soon(wake_all, self.waiters)
 
 
 class Checker:
@@ -101,9 +104,9 @@ class Checker:
         """Call the listener with the id of every session whose end this process learns of."""
         self._buried_listeners.append(listener)
 
-    async def check(self, token: Token) -> Row | None:
+    def check(self, token: Token) -> Awaitable[Row | None]:
         """
-        Return the live session's row, or None if it has ended.
+        Return, to be awaited, the live session's row, or None if it has ended.
 
         Raises:
             StoreUnavailable: PostgreSQL does not answer; it is unknown.
@@ -114,18 +117,15 @@ class Checker:
         if held is not None:
             row = held.row
             if row is None or (self._max_staleness and monotonic() - held.asked_at < self._max_staleness):
-                return row
-        loop = asyncio.get_running_loop()
-        batch = self._waiting or self._open(loop)
-        waiter: asyncio.Future[Row | StoreUnavailable | None] = loop.create_future()
+                return _answered(row)
+        batch = self._waiting or self._open()
+        waiter = Waiter(loop=batch.loop)
+        waiter.callback = None
         # The id that PostgreSQL gave is of asyncpg's own type, whose text is made ten times as fast.
         batch.ids.append(token.session_id if row is None else row.id)
         batch.rows.append(row)
         batch.waiters.append(waiter)
-        answer = await waiter
-        if isinstance(answer, StoreUnavailable):
-            raise StoreUnavailable(*answer.args)
-        return answer
+        return waiter
 
     def hold(self, row: Row) -> None:
         """Take over a row that was read, or that a write has returned; never an older one, nor one that has ended."""
@@ -157,9 +157,10 @@ class Checker:
         self._held.clear()
         self._epoch += 1
 
-    def _open(self, loop: asyncio.AbstractEventLoop) -> _Batch:
+    def _open(self) -> _Batch:
         """Start a batch. It goes out when the requests that are being handled at this moment have joined it."""
-        batch = self._waiting = _Batch(self._epoch)
+        loop = asyncio.get_running_loop()
+        batch = self._waiting = _Batch(self._epoch, loop)
         if self._in_flight == 0 or self._lingering is not None:
             loop.call_soon(self._send)
         elif self._in_flight < MAX_IN_FLIGHT:
@@ -273,6 +274,12 @@ class _Flight:
         """Tell those that have no answer that there is none."""
         if self._batch is not None:
             self._batch.fail(error)
+
+
+def _answered(row: Row | None) -> asyncio.Future[Row | None]:
+    answer: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
+    answer.set_result(row)
+    return answer
 
 
 def _wake(lingering: asyncio.Future[None]) -> None:

@@ -7,7 +7,7 @@ ends at ``;`` and nowhere else, and two different values are one too many (RFC 6
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiosess.config import SessionConfig
 
@@ -24,6 +24,11 @@ class Cookie:
 
     name: str
     attributes: str
+    _start: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Keep what is looked for in each request."""
+        object.__setattr__(self, "_start", f"{self.name}=")
 
     @classmethod
     def from_config(cls, config: SessionConfig) -> "Cookie":
@@ -39,6 +44,10 @@ class Cookie:
             CookieConflict: there are two different values.
 
         """
+        if len(headers) == 1:
+            (header,) = headers
+            if header.startswith(self._start) and ";" not in header:
+                return header.removeprefix(self._start).rstrip(" \t")  # the only cookie, as on many sites
         found: str | None = None
         for header in headers:
             if self.name not in header:

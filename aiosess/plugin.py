@@ -170,9 +170,9 @@ class _Plugin:
                 return response
             visit = Visit(services, request)
             current.set(visit)
-            token = visit.presented()
-            if token is not None:
-                await visit.admit(token)
+            known = visit.presented()
+            if known is not None:
+                await visit.admit(known)
             request[SESSIONS] = SessionManager(visit)
             try:
                 response = await handler(request)

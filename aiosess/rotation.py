@@ -105,12 +105,17 @@ def is_lease_free(row: Row, leaseholder: str, now: datetime, config: SessionConf
     return row.mint_until is None or row.mint_until - ends_early <= now
 
 
-def _current(row: Row, now: datetime, config: SessionConfig) -> Verdict:
+def current_until(row: Row, config: SessionConfig) -> datetime:
+    """Return from when on the current token settles or gets a successor, if the row stays as it is."""
     if row.settled_at is None:
-        return SETTLES if now - row.promoted_at >= config.rotation_overlap else CURRENT
-    if now - row.settled_at < config.rotation_overlap or now - row.promoted_at < config.rotate_every:
+        return row.promoted_at + config.rotation_overlap
+    return max(row.settled_at + config.rotation_overlap, row.promoted_at + config.rotate_every)
+
+
+def _current(row: Row, now: datetime, config: SessionConfig) -> Verdict:
+    if now < current_until(row, config):
         return CURRENT
-    return DUE
+    return SETTLES if row.settled_at is None else DUE
 
 
 def _retired_at(row: Row, token: Token) -> float | None:

@@ -7,6 +7,7 @@ upsert: a slow request cannot bring a revoked session back.
 
 from collections.abc import Callable, Collection, Iterable
 from contextvars import ContextVar
+from datetime import datetime
 from functools import cache
 from time import monotonic
 from typing import Any, Final
@@ -39,7 +40,11 @@ def statement(name: str, schema: str) -> str:
 
 def row_of(values: Iterable[Any]) -> Row:
     """Build a row from the columns of ``columns.sql``, in their order."""
-    record = list(values)
+    # Most instants of a row are those of its login: one object for all that are equal, as many rows are held.
+    instants: dict[datetime, datetime] = {}
+    record: list[Any] = [
+        instants.setdefault(value, value) if isinstance(value, datetime) else value for value in values
+    ]
     record[10] = retired_from_json(record[10])
     return Row(*record)
 

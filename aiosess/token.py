@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from aiosess.errors import ConfigError
 from aiosess.memory import Memory
+from aiosess.session import Row
 
 ALGORITHM: Final = "HS256"
 TYPE: Final = "aiosess+jwt"
@@ -194,6 +195,30 @@ class Keyring:
         return _token(payload)
 
 
+class KnownToken:
+    """
+    A token that was verified, and how it was judged last: its holder comes back many times before that changes.
+
+    Attributes:
+        token: The token.
+        row: The row of which it was the current token, with nothing to be done; None: not judged, or not so.
+        user_agent: The User-Agent that was compared with the session's then.
+        until: How long nothing is to be done if the row stays as it is, by the monotonic clock.
+
+    """
+
+    __slots__ = ("row", "token", "until", "user_agent")
+
+    row: Row | None
+
+    def __init__(self, token: Token) -> None:
+        """Know nothing but the token."""
+        self.token = token
+        self.row = None
+        self.user_agent = ""
+        self.until = 0.0
+
+
 class TokenReader:
     """
     Verifies tokens, and remembers those that were good.
@@ -209,11 +234,11 @@ class TokenReader:
         """Remember at most ``size`` tokens."""
         self._keyring = keyring
         self._audience = audience
-        self._verified: Memory[bytes, Token] = Memory(size)
+        self._verified: Memory[bytes, KnownToken] = Memory(size)
 
-    def read(self, text: str) -> Token:
+    def read(self, text: str) -> KnownToken:
         """
-        Return the token that a cookie's value spells.
+        Return the token that a cookie's value spells, the same object each time while it is remembered.
 
         Raises:
             InvalidToken: whatever is wrong with it.
@@ -222,13 +247,13 @@ class TokenReader:
         if len(text) > MAX_TOKEN_BYTES or not text.isascii():
             raise InvalidToken
         digest = sha256(text.encode("ascii")).digest()
-        token = self._verified.get(digest)
-        if token is None:
-            token = self._keyring.verify(text, self._audience)
-            self._verified.put(digest, token)
-        if token.expires_at + LEEWAY <= time.time():
+        known = self._verified.get(digest)
+        if known is None:
+            known = KnownToken(self._keyring.verify(text, self._audience))
+            self._verified.put(digest, known)
+        if known.token.expires_at + LEEWAY <= time.time():
             raise InvalidToken
-        return token
+        return known
 
 
 def _checked(secret: object) -> bytes:

@@ -28,10 +28,10 @@ from aiosess.database import Clock
 from aiosess.errors import ResponseStarted, SessionNotFound, StoreUnavailable
 from aiosess.guard import Guards
 from aiosess.request_store import RequestStore
-from aiosess.rotation import ADOPTED, Meaning, Verdict, is_lease_free, judge
+from aiosess.rotation import ADOPTED, CURRENT, Meaning, Verdict, current_until, is_lease_free, judge
 from aiosess.session import Row
 from aiosess.store import Emit
-from aiosess.token import InvalidToken, Keyring, Token, TokenReader
+from aiosess.token import InvalidToken, Keyring, KnownToken, Token, TokenReader
 from aiosess.upkeep import Upkeep
 
 MAX_JUDGEMENTS: Final = 3  # a compare-and-set that misses judges again; more often than this, something is wrong
@@ -88,7 +88,7 @@ class Visit:
 
     # Coming in
 
-    def presented(self) -> Token | None:
+    def presented(self) -> KnownToken | None:
         """Return the verified token that came with the request, if one did; costs no query."""
         services = self.services
         cookies = self.headers.getall(hdrs.COOKIE, None)
@@ -107,26 +107,38 @@ class Visit:
             pass
         return None
 
-    async def admit(self, token: Token) -> None:
-        """Check and judge a presented token, and do what follows."""
-        services = self.services
+    async def admit(self, known: KnownToken) -> None:
+        """Check a presented token, judge it if something has changed since it was last judged, and do what follows."""
+        token, checker = known.token, self.services.checker
         try:
             for _ in range(MAX_JUDGEMENTS):
-                row = await services.checker.check(token)
+                row = await checker.check(token)
                 if row is None:
                     self._ended = token
                     return
-                now = services.clock.now()
-                verdict = judge(row, token, now, services.config)
-                if verdict.meaning is Meaning.CURRENT and self.headers.get(hdrs.USER_AGENT, "") == row.user_agent:
-                    self._accept(row, token, verdict, now)  # all but a few requests
+                user_agent = self.headers.get(hdrs.USER_AGENT, "")
+                if row is known.row and monotonic() < known.until and user_agent == known.user_agent:
+                    self.token, self.row = token, row  # all but a few requests
                     return
-                if await self._follow(row, token, verdict, now):
+                if await self._judge(row, known, user_agent):
                     return
-                services.checker.forget(row.id)
+                checker.forget(row.id)
             self._unknown = "the session kept changing under this request"
         except StoreUnavailable as error:
             self._unknown = str(error)
+
+    async def _judge(self, row: Row, known: KnownToken, user_agent: str) -> bool:
+        """Judge a token and do what the verdict asks for; False: the row is no longer what was judged."""
+        now, config = self.services.clock.now(), self.services.config
+        verdict = judge(row, known.token, now, config)
+        if not await self._follow(row, known.token, verdict, now):
+            return False
+        if verdict is CURRENT and self.row is row:
+            until = min(current_until(row, config), row.last_active_at + config.touch_interval)
+            # What is equal is kept once: there is one of these for each session.
+            known.user_agent = row.user_agent if user_agent == row.user_agent else user_agent
+            known.row, known.until = row, monotonic() + (until - now).total_seconds()
+        return True
 
     async def _follow(self, row: Row, token: Token, verdict: Verdict, now: datetime) -> bool:
         """Do what the verdict asks for; False: the row is no longer what was judged."""

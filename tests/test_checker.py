@@ -2,8 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -489,9 +489,11 @@ async def test_cancelled_request_cancels_no_other(
     assert gated.joined == 10
     if state == "in flight":
         await gate.stopped()
-    for number in {"the first": [0], "the middle": [5], "all but one": range(9), "all": range(10)}[who]:
+    leaving = {"the first": [0], "the middle": [5], "all but one": range(9), "all": range(10)}[who]
+    for number in leaving:
         asked[number].cancel()
     await turn()
+    assert [number for number in range(10) if asked[number].done()] == list(leaving), "nobody waits to be let go"
     await gate.open()
     outcomes = await answered(*ahead, *asked)
     left = [outcome for outcome in outcomes if isinstance(outcome, asyncio.CancelledError)]
@@ -501,6 +503,64 @@ async def test_cancelled_request_cancels_no_other(
     del outcomes, asked, left
     gc.collect()
     assert complaints == []
+
+
+async def test_check_may_be_waited_for_in_any_way(room: Room) -> None:
+    """What check() returns is a future like any other: gathered, shielded, given a timeout, awaited late or twice."""
+    token = await room.login()
+    check = room.checker.check
+    assert {user_of(row) for row in await asyncio.gather(check(token), check(token))} == {"ada"}
+    assert user_of(await asyncio.wait_for(check(token), LONG)) == "ada"
+    assert user_of(await asyncio.shield(check(token))) == "ada"
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(check(token), 0)
+    early = check(token)
+    assert user_of(await room.check(token)) == "ada"
+    assert [user_of(await early), user_of(await early)] == ["ada", "ada"]
+    twice = check(token)
+    both = await asyncio.wait([asyncio.ensure_future(_await(twice)) for _ in range(2)], timeout=LONG)
+    assert [user_of(task.result()) for task in both[0]] == ["ada", "ada"]
+    called: list[object] = []
+    listened = asyncio.ensure_future(check(token))
+    listened.add_done_callback(called.append)
+    assert listened.remove_done_callback(called.append) == 1
+    await room.check(token)
+    listened.add_done_callback(called.append)
+    await turn()
+    assert called == [listened], "removed before it was done, added again afterwards"
+
+
+async def _await(check: Awaitable[Row | None]) -> Row | None:
+    return await check
+
+
+def test_request_that_ends_the_program_leaves_the_others_their_answers(dsn: str) -> None:
+    """A SystemExit in one request of a batch goes on to the loop; the others still have their answers if it runs on."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner, ExitStack() as stack:
+
+        async def exit_in_the_second_of_three() -> None:
+            room = await rooms.__aenter__()
+            stack.callback(lambda: runner.run(rooms.__aexit__(None, None, None)))
+            token = await room.login()
+            requests = [room.check(token), _exit_after(room.check(token)), room.check(token)]
+            asked.extend(map(asyncio.create_task, requests))
+            await asyncio.wait(asked)
+
+        async def rest() -> list[Row | BaseException | None]:
+            async with asyncio.timeout(LONG / 4):
+                return await answered(asked[0], asked[2])
+
+        asked: list[asyncio.Task[Any]] = []
+        rooms = make_room(dsn)
+        with pytest.raises(SystemExit):
+            runner.run(exit_in_the_second_of_three())
+        assert [user_of(row) for row in runner.run(rest())] == ["ada", "ada"]
+        assert isinstance(asked[1].exception(), SystemExit)
+
+
+async def _exit_after(check: Awaitable[Row | None]) -> None:
+    await check
+    raise SystemExit
 
 
 @pytest.mark.threat("DOS-02")

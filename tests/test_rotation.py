@@ -422,6 +422,16 @@ def test_no_lease_is_free() -> None:
     assert is_lease_free(row(mint_until=None, leased_to=None), "client", START, CONFIG)
 
 
+@given(rows, seconds)
+def test_current_token_stays_as_judged_until_a_known_instant(judged: Row, after: float) -> None:
+    """Before current_until() nothing is to be done for a current token, from then on it settles or gets a successor."""
+    judged = replace(judged, secret_hash=SECRET_HASH)
+    until = rotation.current_until(judged, CONFIG)
+    now = until + timedelta(seconds=after)
+    verdict = judge(judged, token(judged.token_id, judged.version, judged.parent_id), now, CONFIG)
+    assert (verdict == Verdict(Meaning.CURRENT)) is (now < until)
+
+
 @dataclass
 class Sim:
     """The row of the simulation beside DESIGN.md, in seconds: an independent state machine of the same table."""

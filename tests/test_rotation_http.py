@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -236,6 +236,49 @@ async def test_when_a_successor_is_due(
     reply = await site.present(token)
     assert reply.user == "ada"
     assert (reply.token is not None) is mints
+
+
+async def test_time_alone_makes_a_successor_due(dsn: str, pg: asyncpg.Connection) -> None:
+    """A token that comes again and again is judged anew when its time has come, though nobody changes the row."""
+    brief = timedelta(milliseconds=50)
+    async with visit(make_app(dsn, late_window=brief, rotation_overlap=brief, rotate_every=brief * 4)) as site:
+        token = await login(site)
+        before = await row(pg)
+        assert (await site.present(token)).token is None
+
+        sent: list[str] = []
+
+        async def is_sent_a_successor() -> bool:
+            sent.extend(filter(None, [(await site.present(token)).token]))
+            return bool(sent)
+
+        await eventually(is_sent_a_successor)
+        assert (await row(pg))["token_id"] == before["token_id"]
+        (new,) = sent
+        assert (await site.present(new)).user == "ada"
+
+        async def is_settled() -> bool:
+            assert (await site.present(new)).user == "ada"
+            await site.services.upkeep.flush()
+            settled_at: datetime | None = (await row(pg))["settled_at"]
+            return settled_at is not None
+
+        await eventually(is_settled)
+
+
+async def test_time_alone_makes_last_activity_due(dsn: str, pg: asyncpg.Connection) -> None:
+    """A token that comes again and again moves last_active_at once touch_interval is over."""
+    async with visit(make_app(dsn, touch_interval=timedelta(milliseconds=50))) as site:
+        token = await login(site)
+        before: datetime = (await row(pg))["last_active_at"]
+
+        async def is_touched() -> bool:
+            assert (await site.present(token)).user == "ada"
+            await site.services.upkeep.flush()
+            now: datetime = (await row(pg))["last_active_at"]
+            return now > before
+
+        await eventually(is_touched)
 
 
 @pytest.mark.threat("SES-06")

@@ -215,7 +215,7 @@ def test_token_ends_at_1024_bytes() -> None:
     longest = signed(head, text_of(claims()).ljust(542))
     longer = signed(head, text_of(claims()).ljust(543))
     assert (len(longest), len(longer)) == (MAX_TOKEN_BYTES, MAX_TOKEN_BYTES + 1)
-    assert TokenReader(KEYRING, AUDIENCE, 10).read(longest).session_id == SESSION_ID
+    assert TokenReader(KEYRING, AUDIENCE, 10).read(longest).token.session_id == SESSION_ID
     assert is_refused(longer)
 
 
@@ -245,7 +245,7 @@ def test_any_signed_claims_are_a_token_or_refused(head: dict[str, Any], body: di
     """Not even somebody who has the key can make the reader raise anything but InvalidToken."""
     text = signed(header(**head), claims(**body))
     try:
-        token = TokenReader(KEYRING, AUDIENCE, 10).read(text)
+        token = TokenReader(KEYRING, AUDIENCE, 10).read(text).token
     except InvalidToken:
         return
     assert head.keys() <= {"alg", "kid", "typ"}
@@ -437,7 +437,7 @@ def test_clocks_may_differ_by_a_minute(changes: dict[str, int], accepted: bool) 
     now = int(time.time())
     text = signed(header(), claims(**{name: now + seconds for name, seconds in changes.items()}))
     if accepted:
-        assert TokenReader(KEYRING, AUDIENCE, 10).read(text).session_id == SESSION_ID
+        assert TokenReader(KEYRING, AUDIENCE, 10).read(text).token.session_id == SESSION_ID
     else:
         assert is_refused(text)
 
@@ -576,9 +576,9 @@ def test_token_is_verified_once(reader: TokenReader) -> None:
 def test_remembered_token_still_ends(reader: TokenReader, monkeypatch: pytest.MonkeyPatch) -> None:
     """`exp` is looked at on each reading: the minute's leeway, to the second, ends a remembered token too."""
     text = signed(header(), claims())
-    end = reader.read(text).expires_at + 60
+    end = reader.read(text).token.expires_at + 60
     monkeypatch.setattr(time, "time", lambda: end - 0.001)
-    assert reader.read(text).session_id == SESSION_ID
+    assert reader.read(text).token.session_id == SESSION_ID
     monkeypatch.setattr(time, "time", lambda: float(end))
     with pytest.raises(InvalidToken):
         reader.read(text)
@@ -608,9 +608,9 @@ def test_memory_does_not_grow_by_spellings(reader: TokenReader) -> None:
 def test_memory_is_bounded(reader: TokenReader) -> None:
     """More good tokens than the memory holds are all accepted, and it keeps to its size."""
     texts = [signed(header(), claims(ver=version)) for version in range(1, 301)]
-    assert [reader.read(text).version for text in texts] == list(range(1, 301))
+    assert [reader.read(text).token.version for text in texts] == list(range(1, 301))
     assert remembered(reader) <= 100
-    assert reader.read(texts[0]).version == 1
+    assert reader.read(texts[0]).token.version == 1
 
 
 @pytest.mark.threat("TOK-13")
