@@ -56,8 +56,9 @@ class SessionManager(SessionData):
         """
         Say whether the user proved who they are no longer than ``within`` ago (ASVS 5.0, 7.5.1).
 
-        False when nobody is signed in, and for a token that was already
-        replaced when it arrived: it may have been sent before the proof.
+        False when nobody is signed in, and for a token that was replaced less
+        than ``late_window`` before it arrived: it may have been sent before the
+        proof.
         """
         self._visit.look()
         row = self._visit.row

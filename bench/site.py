@@ -1,5 +1,5 @@
 """
-One small site, six ways to know who is asking; run as ``python -m bench.site KIND --port N …``.
+One small site, many ways to know who is asking; run as ``python -m bench.site KIND --port N …``.
 
 All have the same two handlers: ``POST /login/{user}`` signs in, ``GET /`` says who is asking.
 """
@@ -33,6 +33,22 @@ def none(_arguments: argparse.Namespace) -> web.Application:
         return web.Response(text="in")
 
     return _with_routes(app, whoami, login)
+
+
+def empty(arguments: argparse.Namespace) -> web.Application:
+    """Serve with a middleware and a response hook that do nothing: what aiohttp itself asks of whoever has both."""
+    app = none(arguments)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await handler(request)
+
+    async def hook(_request: web.Request, _response: web.StreamResponse) -> None:
+        pass
+
+    app.middlewares.append(middleware)
+    app.on_response_prepare.append(hook)
+    return app
 
 
 def anonymous(arguments: argparse.Namespace) -> web.Application:
@@ -177,6 +193,7 @@ async def _cpu(_request: web.Request) -> web.Response:
 
 SITES: Sites = {
     "none": none,
+    "empty": empty,
     "anonymous": anonymous,
     "aiosess": checked,
     "aiosess-stale": stale,

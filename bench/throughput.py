@@ -10,7 +10,7 @@ import asyncpg
 from bench.load import Round, measure
 from bench.servers import Servers, Site
 
-KINDS = ("none", "anonymous", "aiosess", "aiosess-stale", "handwritten", "encrypted", "redis")
+KINDS = ("none", "empty", "anonymous", "aiosess", "aiosess-stale", "handwritten", "encrypted", "redis")
 Table = dict[tuple[int, str], list[Round]]
 
 
@@ -52,8 +52,10 @@ def _at(table: Table, queries: dict[tuple[int, str], list[float]], count: int) -
             f"| {median(r.p99 for r in rounds):.2f} | {median(r.cpu for r in rounds):.0f} "
             f"| {median(queries[count, kind]):.0f} | {sum(r.errors for r in rounds)} |"
         )
-    anonymous = median(a.rate / n.rate for a, n in zip(table[count, "anonymous"], table[count, "none"], strict=True))
-    lines.append(f"\nanonymous / none: {anonymous:.2f}\n")
+    for ours, its in (("empty", "none"), ("anonymous", "none"), ("anonymous", "empty")):
+        ratio = median(a.rate / n.rate for a, n in zip(table[count, ours], table[count, its], strict=True))
+        lines.append(f"\n{ours} / {its}: {ratio:.2f}")
+    lines.append("")
     return "\n".join(lines)
 
 
