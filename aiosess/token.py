@@ -201,19 +201,21 @@ class KnownToken:
 
     Attributes:
         token: The token.
+        ends_at: From when on it is refused, in seconds since the epoch.
         row: The row of which it was the current token, with nothing to be done; None: not judged, or not so.
         user_agent: The User-Agent that was compared with the session's then.
         until: How long nothing is to be done if the row stays as it is, by the monotonic clock.
 
     """
 
-    __slots__ = ("row", "token", "until", "user_agent")
+    __slots__ = ("ends_at", "row", "token", "until", "user_agent")
 
     row: Row | None
 
     def __init__(self, token: Token) -> None:
         """Know nothing but the token."""
         self.token = token
+        self.ends_at = token.expires_at + LEEWAY
         self.row = None
         self.user_agent = ""
         self.until = 0.0
@@ -244,14 +246,15 @@ class TokenReader:
             InvalidToken: whatever is wrong with it.
 
         """
-        if len(text) > MAX_TOKEN_BYTES or not text.isascii():
-            raise InvalidToken
-        digest = sha256(text.encode("ascii")).digest()
+        try:
+            digest = sha256(text.encode("ascii")).digest()
+        except UnicodeEncodeError:
+            raise InvalidToken from None
         known = self._verified.get(digest)
         if known is None:
             known = KnownToken(self._keyring.verify(text, self._audience))
             self._verified.put(digest, known)
-        if known.token.expires_at + LEEWAY <= time.time():
+        if known.ends_at <= time.time():
             raise InvalidToken
         return known
 
