@@ -7,7 +7,7 @@ upsert: a slow request cannot bring a revoked session back.
 
 from collections.abc import Callable, Collection, Iterable
 from contextvars import ContextVar
-from datetime import datetime
+from dataclasses import fields
 from functools import cache
 from time import monotonic
 from typing import Any, Final
@@ -26,6 +26,13 @@ SWEEP_BATCH: Final = 1000
 REVOKE_BATCH: Final = 10_000
 _BEFORE_ALL = UUID(int=0)
 
+_COLUMNS: Final = [field.name for field in fields(Row)]
+_RETIRED: Final = _COLUMNS.index("retired")
+_CREATED_AT: Final = _COLUMNS.index("created_at")
+_OFTEN_CREATED_AT: Final = [
+    _COLUMNS.index(name) for name in ("promoted_at", "settled_at", "authenticated_at", "last_active_at")
+]
+
 # Whose sessions (None: everybody's) this task has ended last, and when, by the monotonic clock: a login that follows in
 # the same task (a password reset signs out everywhere, then in) was not under way then.
 revoked_here: ContextVar[tuple[str | None, float]] = ContextVar("aiosessrevoked_here", default=("", 0.0))
@@ -40,12 +47,12 @@ def statement(name: str, schema: str) -> str:
 
 def row_of(values: Iterable[Any]) -> Row:
     """Build a row from the columns of ``columns.sql``, in their order."""
-    # Most instants of a row are those of its login: one object for all that are equal, as many rows are held.
-    instants: dict[datetime, datetime] = {}
-    record: list[Any] = [
-        instants.setdefault(value, value) if isinstance(value, datetime) else value for value in values
-    ]
-    record[10] = retired_from_json(record[10])
+    record = list(values)
+    record[_RETIRED] = retired_from_json(record[_RETIRED])
+    created_at = record[_CREATED_AT]
+    for index in _OFTEN_CREATED_AT:  # one object for what is equal: many rows are held
+        if record[index] == created_at:
+            record[index] = created_at
     return Row(*record)
 
 
