@@ -5,6 +5,7 @@ The User-Agent is text that a stranger wrote; nothing here raises for it.
 """
 
 import re
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -133,3 +134,8 @@ def _name(browser: str, platform: str, kind: DeviceType) -> str:
     if browser and (kind == "bot" or platform in ("", browser)):
         return browser
     return f"{browser or 'Unknown browser'} on {platform}"
+
+
+def client_digest(ip: str | None, user_agent: str) -> str:
+    """Return 16 characters that tell one client from another: they differ with the address and with the User-Agent."""
+    return urlsafe_b64encode(sha256(f"{ip} {user_agent}".encode()).digest()[:12]).decode("ascii")

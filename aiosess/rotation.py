@@ -10,7 +10,7 @@ honest users out whenever a response is lost, which is what overlap, late window
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from hmac import compare_digest
 
@@ -93,16 +93,19 @@ def judge(row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdi
     return AHEAD if token.version > row.version else REUSE
 
 
-def is_lease_free(row: Row, leaseholder: str, now: datetime, config: SessionConfig) -> bool:
+def is_lease_free(row: Row, now: datetime, *, is_holder: bool) -> bool:
     """
-    Say whether a successor may be minted for this client; ``lease.sql`` says the same when it takes the lease.
+    Say whether a successor may be minted for a client; ``lease.sql`` says the same when it takes the lease.
 
-    A lease lasts as long as a request may be late: who left with the parent before its successor arrived cannot get
-    another one. For anybody but its holder it ends after one overlap, or a thief who asks often and throws every
-    successor away would keep the owner from getting any.
+    For one overlap after a successor was minted nobody gets another one. The
+    holder, with whom the session is at home, gets none for as long as a
+    request may be late: who left with the parent before its successor arrived
+    must not have a second one minted. But those that others got keep the
+    holder waiting for one overlap in all, or a thief who asks often and throws
+    every successor away would keep the owner from getting any.
     """
-    ends_early = timedelta() if row.leased_to == leaseholder else config.late_window - config.rotation_overlap
-    return row.mint_until is None or row.mint_until - ends_early <= now
+    until = row.holder_until if is_holder else row.mint_until
+    return until is None or until <= now
 
 
 def current_until(row: Row, config: SessionConfig) -> datetime:

@@ -51,6 +51,8 @@ async def prepare(database: Database, schema: str, *, migrate: bool) -> None:
         try:
             async with connection.transaction():
                 await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+                # Requests queue up behind a migration that waits (for a dump, say): it gives up, and is tried again.
+                await connection.execute("set local lock_timeout = '1s'")
                 await _migrate(connection, schema)
         except asyncpg.InsufficientPrivilegeError:
             return f"{problem} with a role that may"

@@ -18,7 +18,7 @@ class Retired(NamedTuple):
     at: float  # seconds since the epoch, by the database's clock
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Row:
     """
     One row of ``aiosess_sessions`` as it was read; all instants by the database's clock.
@@ -36,7 +36,8 @@ class Row:
     promoted_at: datetime
     settled_at: datetime | None
     mint_until: datetime | None
-    leased_to: str | None = field(repr=False)
+    holder: str | None = field(repr=False)
+    holder_until: datetime | None
     retired: tuple[Retired, ...] = field(repr=False)
     revision: int
     ip: str | None = field(repr=False)

@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -195,6 +195,10 @@ class Keyring:
         return _token(payload)
 
 
+def _no_row() -> None:
+    return None
+
+
 class KnownToken:
     """
     A token that was verified, and how it was judged last: its holder comes back many times before that changes.
@@ -202,7 +206,7 @@ class KnownToken:
     Attributes:
         token: The token.
         ends_at: From when on it is refused, in seconds since the epoch.
-        row: The row of which it was the current token, with nothing to be done; None: not judged, or not so.
+        row: Returns the row of which it was the current token, with nothing to be done, while that is held.
         user_agent: The User-Agent that was compared with the session's then.
         until: How long nothing is to be done if the row stays as it is, by the monotonic clock.
 
@@ -210,13 +214,13 @@ class KnownToken:
 
     __slots__ = ("ends_at", "row", "token", "until", "user_agent")
 
-    row: Row | None
+    row: Callable[[], Row | None]
 
     def __init__(self, token: Token) -> None:
         """Know nothing but the token."""
         self.token = token
         self.ends_at = token.expires_at + LEEWAY
-        self.row = None
+        self.row = _no_row
         self.user_agent = ""
         self.until = 0.0
 

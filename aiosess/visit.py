@@ -6,12 +6,10 @@ changes it.
 """
 
 import weakref
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from http import HTTPStatus
 from time import monotonic, time
 from typing import Final
@@ -21,7 +19,7 @@ from aiohttp import hdrs, web
 from aiosess import events
 from aiosess.address import client_ip
 from aiosess.checker import Checker
-from aiosess.client import Device, describe, same_device
+from aiosess.client import Device, client_digest, describe, same_device
 from aiosess.config import SessionConfig
 from aiosess.cookie import Cookie, CookieConflict
 from aiosess.database import Clock
@@ -117,7 +115,7 @@ class Visit:
                     self._ended = token
                     return
                 user_agent = self.headers.get(hdrs.USER_AGENT, "")
-                if row is known.row and monotonic() < known.until and user_agent == known.user_agent:
+                if row is known.row() and monotonic() < known.until and user_agent == known.user_agent:
                     self.token, self.row = token, row  # all but a few requests
                     return
                 if await self._judge(row, known, user_agent):
@@ -137,7 +135,9 @@ class Visit:
             until = min(current_until(row, config), row.last_active_at + config.touch_interval)
             # What is equal is kept once: there is one of these for each session.
             known.user_agent = row.user_agent if user_agent == row.user_agent else user_agent
-            known.row, known.until = row, monotonic() + (until - now).total_seconds()
+            # The database's clock may be put right meanwhile.
+            known.until = monotonic() + min(until - now, config.touch_interval).total_seconds()
+            known.row = weakref.ref(row)
         return True
 
     async def _follow(self, row: Row, token: Token, verdict: Verdict, now: datetime) -> bool:
@@ -151,7 +151,7 @@ class Visit:
             self._ended = token
             return True
         if meaning in ADOPTED:
-            adopted = await services.store.adopt(row, token, meaning)
+            adopted = await services.store.adopt(row, token, meaning, self._client())
             if adopted is None:
                 return False
             services.checker.hold(adopted)
@@ -292,22 +292,23 @@ class Visit:
 
     async def _mint(self, row: Row, token: Token) -> str | None:
         """Sign a successor, if the lease is free; the database learns of it when a client first presents it."""
-        services, leaseholder = self.services, self._leaseholder()
-        if not is_lease_free(row, leaseholder, services.clock.now(), services.config):
+        services, now = self.services, self.services.clock.now()
+        if not any(is_lease_free(row, now, is_holder=each) for each in (True, False)):
+            return None
+        is_holder = self._client() == (row.holder or client_digest(row.ip, row.user_agent))
+        if not is_lease_free(row, now, is_holder=is_holder):
             return None
         try:
-            leased = await services.store.lease(row, leaseholder)
+            leased = await services.store.lease(row, is_holder=is_holder)
         except StoreUnavailable:
-            return None  # the next response mints
+            return None  # a later response mints
         if leased is None:
             return None
         self.update(leased)
         return self._cookie_with(token.successor())
 
-    def _leaseholder(self) -> str:
-        """Return a digest of what tells this client from another."""
-        client = f"{self.ip()} {self.device().user_agent}"
-        return urlsafe_b64encode(sha256(client.encode()).digest()[:12]).decode("ascii")
+    def _client(self) -> str:
+        return client_digest(self.ip(), self.device().user_agent)
 
     def _cookie_with(self, token: Token) -> str:
         services = self.services

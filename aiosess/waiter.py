@@ -24,7 +24,7 @@ class Waiter(asyncio.Future[Row | None]):
     def add_done_callback(self, fn: Callable[["Waiter"], object], /, *, context: Context | None = None) -> None:
         """Keep the first one, which is the waiting task's."""
         if self.callback is None and not self.done():
-            self.callback, self.context = fn, context or copy_context()
+            self.callback, self.context = fn, copy_context() if context is None else context
         else:
             super().add_done_callback(fn, context=context)
 
@@ -33,7 +33,7 @@ class Waiter(asyncio.Future[Row | None]):
         if self.callback != fn:
             return super().remove_done_callback(fn)
         self.callback = None
-        return 1
+        return 1 + super().remove_done_callback(fn)
 
     def cancel(self, msg: Any = None) -> bool:  # noqa: ANN401 - as asyncio has it
         """Let the task go on alone."""
@@ -58,5 +58,5 @@ def wake_all(waiters: Iterable[Waiter]) -> None:
             if callback is not None:
                 waiter.context.run(callback, waiter)
     finally:
-        for waiter in rest:  # after a KeyboardInterrupt or SystemExit, which alone get here
+        for waiter in rest:  # after a KeyboardInterrupt or SystemExit: a task lets nothing else out
             waiter.wake_soon()

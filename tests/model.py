@@ -12,15 +12,17 @@ P5  a late token is never fresh and gets no successor.
 P2 is promised for one kind of fault at a time, so each example has a kind (rotation_sim.py has the same ones); with
 "all" of them at once P2 is not asked for. What the kinds may do is what the protocol's spans are made for: a response
 or request is late by less than half the lease, a buffered upload by less than late_window, a crash takes back less than
-rotation_overlap. Every thief is another client than the owner (another User-Agent); some throw away what they get.
+rotation_overlap. Every thief is another client than the owner; some throw away what they get, and are another client
+with each request (another User-Agent).
 """
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -58,6 +60,7 @@ class Client:
     profile: Profile = field(default_factory=Profile)
     robbed: "Client | None" = None
     keeps: bool = True  # the cookies that it is given
+    versions: Iterator[int] = field(default_factory=lambda: count(200))
     is_out: bool = False  # it was told that nobody is signed in
 
 
@@ -82,7 +85,9 @@ class Asked:
     @property
     def agent(self) -> str:
         """The client's User-Agent."""
-        return AGENT.format(127 if self.client.robbed is None else 128)
+        if self.client.robbed is None:
+            return AGENT.format(127)
+        return AGENT.format(128 if self.client.keeps else next(self.client.versions))
 
     @property
     def token(self) -> Token | None:
@@ -490,11 +495,11 @@ class Rotation(RuleBasedStateMachine):
                 life.ended = True
 
     def check_minted_once(self, group: Sequence[Asked], answers: Sequence[Answer]) -> None:
-        """See that parallel requests with one token got one successor among them."""
+        """See that parallel requests with one token got one successor among them, those of a thief left out."""
         if any(each.what in CHANGES for each in group):
             return
         minted = [read(answer.reply.token).session_id for answer in answers if answer.reply.token]
-        texts = {each.text: each.token for each in group}
+        texts = {(each.text, each.client.robbed is None): each.token for each in group}
         presented = [token.session_id for token in texts.values() if token is not None]
         for session_id in minted:
             # Several tokens of one session may change its row, and with it the lease, on the way.

@@ -401,6 +401,7 @@ async def age(pg: asyncpg.Connection, seconds: float, where: str = "true", *, ta
             promoted_at = promoted_at - $1 * interval '1 second',
             settled_at = settled_at - $1 * interval '1 second',
             mint_until = mint_until - $1 * interval '1 second',
+            holder_until = holder_until - $1 * interval '1 second',
             authenticated_at = authenticated_at - $1 * interval '1 second',
             created_at = created_at - $1 * interval '1 second',
             last_active_at = last_active_at - $1 * interval '1 second',

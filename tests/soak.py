@@ -188,6 +188,8 @@ class Holder:
         while self.life == life:
             cookie, read_at = self.jar.header(), monotonic()
             request = request_bytes("/me", f"Cookie: {cookie}".encode(), f"User-Agent: {self.agent}".encode(), *headers)
+            if not self.keeps:
+                self.agent = AGENT.format(soak.random.randrange(200, 1000))
             await soak.delay("requests late")
             try:
                 if soak.random.random() < soak.faults.lost / 2:
@@ -326,7 +328,11 @@ class Browser(Holder):
 
 
 class Thief(Holder):
-    """Who has copied a browser's jar, and asks every few seconds; half of them with the same cookie for ever."""
+    """
+    Who has copied a browser's jar, and asks every few seconds; half of them with the same cookie for ever.
+
+    Those call themselves another browser each time, so that they are another client.
+    """
 
     agent = AGENT.format(128)
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from contextvars import Context, ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -528,6 +529,20 @@ async def test_check_may_be_waited_for_in_any_way(room: Room) -> None:
     listened.add_done_callback(called.append)
     await turn()
     assert called == [listened], "removed before it was done, added again afterwards"
+
+
+async def test_request_goes_on_in_its_own_context(room: Room) -> None:
+    """What a request sets in its context after a check is there after the next one, in an empty context too."""
+    token = await room.login()
+    variable: ContextVar[str] = ContextVar("variable")
+
+    async def ask_twice() -> str:
+        await room.checker.check(token)
+        variable.set("kept")
+        await room.checker.check(token)
+        return variable.get()
+
+    assert await asyncio.create_task(ask_twice(), context=Context()) == "kept"
 
 
 async def _await(check: Awaitable[Row | None]) -> Row | None:

@@ -56,6 +56,8 @@ def described(row: Row | None, now: datetime) -> str:
     parts.append("not settled" if row.settled_at is None else f"settled {clock(row.settled_at)}")
     if row.mint_until is not None and row.mint_until > now:
         parts.append(f"leased to {clock(row.mint_until)}")
+    if row.holder_until is not None and row.holder_until > now:
+        parts.append(f"for its holder to {clock(row.holder_until)}")
     parts += [
         f"`{retired.token_id}` retired {clock(datetime.fromtimestamp(retired.at, START.tzinfo))}"
         for retired in row.retired
@@ -74,6 +76,7 @@ def rotated(row: Row, fresh: Token, now: datetime) -> Row:
         promoted_at=now,
         settled_at=now,
         mint_until=None,
+        holder_until=None,
         retired=(),
     )
 
@@ -82,7 +85,7 @@ def rotated(row: Row, fresh: Token, now: datetime) -> Row:
 class Replay:
     """A session's row, its tokens by their names on the page, and which one each party holds."""
 
-    row: Row | None = field(default_factory=lambda: replace(FIRST, token_id="A1"))
+    row: Row | None = field(default_factory=lambda: replace(FIRST, token_id="A1", holder="Owner"))
     tokens: dict[str, Token] = field(default_factory=lambda: {"A1": token("A1", 1, None)})
     holds: dict[str, str] = field(default_factory=lambda: {"Owner": "A1"})
     ever_held: set[tuple[str, str]] = field(default_factory=lambda: {("Owner", "A1")})
@@ -126,7 +129,7 @@ class Replay:
             self.row = rotated(self.row, self.tokens[name], now)
         else:
             assert how in {"", "from a new network"}
-            self.row, leased = written(self.row, sent, verdict, now, f"{who} {how}")
+            self.row, leased = written(self.row, sent, verdict, now, f"{who} {how}".strip())
             if not leased:
                 return says, "in"
             self.tokens[name] = token(name, sent.version + 1, sent.id)

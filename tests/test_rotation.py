@@ -35,7 +35,8 @@ ROW = Row(
     promoted_at=START,
     settled_at=None,
     mint_until=None,
-    leased_to=None,
+    holder=None,
+    holder_until=None,
     retired=(),
     revision=0,
     ip=None,
@@ -405,21 +406,32 @@ def test_judge_is_the_table(judged: Row, presented: Token, now: datetime) -> Non
 
 
 @pytest.mark.parametrize(
-    ("client", "seconds", "free"),
+    ("is_holder", "seconds", "free"),
     [
-        *(("holder", 0, False), ("holder", LATE - 0.001, False), ("holder", LATE, True)),
-        *(("other", 0, False), ("other", OVERLAP - 0.001, False), ("other", OVERLAP, True)),
+        *((True, 0, False), (True, LATE - 0.001, False), (True, LATE, True)),
+        *((False, 0, False), (False, OVERLAP - 0.001, False), (False, OVERLAP, True)),
     ],
 )
-def test_lease_is_longer_for_its_holder(client: str, seconds: float, *, free: bool) -> None:
-    """Who took the lease gets no second successor for late_window; another client waits for one overlap."""
-    leased = row(mint_until=START + CONFIG.late_window, leased_to="holder")
-    assert is_lease_free(leased, client, at(seconds), CONFIG) is free
+def test_lease_is_longer_for_the_holder(seconds: float, *, is_holder: bool, free: bool) -> None:
+    """After a lease of its own the holder gets no second successor for late_window; others wait for one overlap."""
+    leased, _ = lease(row(), START, is_holder=True)
+    assert is_lease_free(leased, at(seconds), is_holder=is_holder) is free
+
+
+def test_others_keep_the_holder_waiting_once() -> None:
+    """However often others take the lease, the holder waits for one overlap from the first time on."""
+    leased, _ = lease(row(), START, is_holder=False)
+    assert not is_lease_free(leased, at(OVERLAP - 0.001), is_holder=True)
+    again, taken = lease(leased, at(OVERLAP), is_holder=False)
+    assert taken
+    assert is_lease_free(again, at(OVERLAP), is_holder=True)
+    assert not is_lease_free(again, at(OVERLAP), is_holder=False)
 
 
 def test_no_lease_is_free() -> None:
     """A session that was never leased, or whose secret is new, is free for everybody."""
-    assert is_lease_free(row(mint_until=None, leased_to=None), "client", START, CONFIG)
+    assert is_lease_free(row(), START, is_holder=True)
+    assert is_lease_free(row(), START, is_holder=False)
 
 
 @given(rows, seconds)
@@ -480,7 +492,18 @@ class Sim:
         self.promoted, self.settled = now, None
 
 
-def written(judged: Row, presented: Token, verdict: Verdict, now: datetime, client: str = "client") -> tuple[Row, bool]:
+def lease(judged: Row, now: datetime, *, is_holder: bool) -> tuple[Row, bool]:
+    """Return the row after the statement in sql/ that takes the lease, and whether it did."""
+    if not is_lease_free(judged, now, is_holder=is_holder):
+        return judged, False
+    overlap = now + CONFIG.rotation_overlap
+    until = now + CONFIG.late_window if is_holder else judged.holder_until or overlap
+    return replace(judged, mint_until=overlap, holder_until=until), True
+
+
+def written(
+    judged: Row, presented: Token, verdict: Verdict, now: datetime, client: str | None = None
+) -> tuple[Row, bool]:
     """Return the row after what the verdict asks for, as the statements in sql/ write it, and whether it was leased."""
     if verdict.meaning in ADOPTED:
         kept = (*judged.retired, Retired(judged.token_id, now.timestamp()))
@@ -491,12 +514,14 @@ def written(judged: Row, presented: Token, verdict: Verdict, now: datetime, clie
             parent_id=presented.parent_id,
             promoted_at=now,
             settled_at=None,
+            holder=client,
+            holder_until=judged.holder_until if judged.holder_until and judged.holder_until > now else None,
             retired=kept,  # all of them, as the simulation does; how many are kept has tests of its own
         ), False
     if verdict.settles:
         return replace(judged, settled_at=now), False
-    if verdict.mints and is_lease_free(judged, client, now, CONFIG):
-        return replace(judged, mint_until=now + CONFIG.late_window, leased_to=client), True
+    if verdict.mints:
+        return lease(judged, now, is_holder=client == judged.holder)
     return judged, False
 
 

@@ -134,17 +134,15 @@ def tell_no_going_back(patch: pytest.MonkeyPatch) -> None:
     """Adopt a token from the database's future like any other."""
     adopt = RequestStore.adopt
 
-    async def misadopt(self: RequestStore, judged: Row, token: Token, _meaning: Meaning) -> Row | None:
-        return await adopt(self, judged, token, Meaning.PROMOTE)
+    async def misadopt(self: RequestStore, judged: Row, token: Token, _meaning: Meaning, holder: str) -> Row | None:
+        return await adopt(self, judged, token, Meaning.PROMOTE, holder)
 
     patch.setattr(RequestStore, "adopt", misadopt)
 
 
 def lease_for_an_overlap(patch: pytest.MonkeyPatch) -> None:
     """Treat the holder of a lease like anybody else; what that does for a thief is another bug."""
-    patch.setattr(visit.Visit, "_leaseholder", lambda _: "")
-    stating("lease", r"case when .* else (\$5::interval) end", r"case when $3 = '' then \1 end")(patch)
-    patch.setattr(visit, "is_lease_free", lambda *_: True)
+    stating("lease", r"(now\(\) \+ )\$5", r"\1least($5::interval, $4)")(patch)
     patch.setattr(Rotation, "go_on", lambda *_: None)
 
 
@@ -186,13 +184,9 @@ BUGS = {
         "P5", "slow", stating("adopt", r"where r\.place > .*? \$5::int", "where r.place > 1000 + $5::int")
     ),
     "settled at once": Bug("P2", "crash", stating("adopt", "settled_at = null", "settled_at = now()")),
-    "the lease is not looked at": Bug(
-        "P4", None, stating("lease", r"and \(.*\)(?=\nreturning)", "and ($5::interval, $3::text) is not null")
-    ),
+    "the lease is not looked at": Bug("P4", None, stating("lease", r"(?<=and )coalesce\(case.*\) <= now\(\)", "true")),
     "a thief may keep the lease": Bug(
-        "P3",
-        None,
-        stating("lease", r"case when .* else (\$5::interval) end", r"\1 * case when $3 = '' then 1 else 0 end"),
+        "P3", None, stating("lease", r"else coalesce\(s.holder_until, (.*?)\)\n", r"else \1\n")
     ),
     "the lease ends before the last upload": Bug("P2", "upload", lease_for_an_overlap),
     "revocation deletes nothing": Bug(

@@ -213,6 +213,24 @@ async def test_older_schema_is_said_at_start(empty_dsn: str, empty: asyncpg.Conn
             pass
 
 
+@pytest.mark.threat("DB-10")
+async def test_migration_does_not_wait_behind_a_dump(empty_dsn: str, empty: asyncpg.Connection) -> None:
+    """A migration that a long reading holds up gives way to the requests behind it, and succeeds afterwards."""
+    await migrate(empty_dsn)
+    await empty.execute("alter table aiosess_sessions drop column holder, drop column holder_until")
+    await empty.execute("update aiosess_schema set version = 2")
+    async with connected(empty_dsn) as database:
+        async with empty.transaction():
+            await empty.execute("select from aiosess_sessions")
+            migration = asyncio.create_task(prepare(database, "public", migrate=True))
+            await somebody_waits(empty)
+            assert await database.fetch("select count(*) from aiosess_sessions"), "waits behind it, and goes on"
+            with pytest.raises(StoreUnavailable):
+                await migration
+        await prepare(database, "public", migrate=True)
+        assert await database.fetch("select holder, holder_until from aiosess_sessions") == []
+
+
 @pytest.mark.threat("DB-15")
 async def test_failed_start_leaves_nothing_behind(empty_dsn: str, empty: asyncpg.Connection) -> None:
     """An application that refuses to start leaves no connection and no background task."""
