@@ -134,8 +134,8 @@ class RequestStore(SessionStore):
                     self._emit(events.NewDevice.of(row, at))
         return created
 
-    async def adopt(self, judged: Row, token: Token, meaning: Meaning, holder: str) -> Row | None:
-        """Make a presented token the current one, and its client the holder, if the row still is as it was judged."""
+    async def adopt(self, judged: Row, token: Token, meaning: Meaning, client: str) -> Row | None:
+        """Make a presented token the current one, if the row still is as it was judged."""
         row = await self._one(
             "adopt",
             judged.id,
@@ -145,7 +145,7 @@ class RequestStore(SessionStore):
             MAX_RETIRED,
             judged.token_id,
             judged.settled_at,
-            holder,
+            client,
         )
         if row is not None:
             at = self.clock.now()
@@ -153,12 +153,10 @@ class RequestStore(SessionStore):
             self._emit(events.WentBack.of(row, at) if went_back else events.Rotated.of(row, at, cause="automatic"))
         return row
 
-    async def lease(self, judged: Row, *, is_holder: bool) -> Row | None:
+    async def lease(self, judged: Row, client: str, *, is_holder: bool) -> Row | None:
         """Take the right to mint a successor, if the lease is free for this client."""
-        config = self._config
-        return await self._one(
-            "lease", judged.id, judged.token_id, is_holder, config.rotation_overlap, config.late_window
-        )
+        overlap, lateness = self._config.rotation_overlap, self._config.late_window
+        return await self._one("lease", judged.id, judged.token_id, client, is_holder, overlap, lateness)
 
     async def rotate(self, presented: Token, fresh: Token, *, reauthenticated: bool) -> Row | None:
         """Replace the session's secret, if the presented one still is its secret."""

@@ -38,6 +38,7 @@ class Row:
     mint_until: datetime | None
     holder: str | None = field(repr=False)
     holder_until: datetime | None
+    leased_to: str | None = field(repr=False)
     retired: tuple[Retired, ...] = field(repr=False)
     revision: int
     ip: str | None = field(repr=False)

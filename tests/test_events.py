@@ -28,6 +28,7 @@ ROW = Row(
     mint_until=None,
     holder=None,
     holder_until=None,
+    leased_to=None,
     retired=(Retired("retired-private", 1.5),),
     revision=9,
     ip="198.51.100.7",

@@ -726,6 +726,35 @@ async def test_thief_who_throws_successors_away_is_found(
     assert len(of_kind(happened, events.ReuseDetected)) == 1
 
 
+@pytest.mark.threat("ROT-04")
+async def test_presenting_a_stolen_successor_makes_nobody_at_home(site: Site, pg: asyncpg.Connection) -> None:
+    """The session is at home with who was given the successor that is presented, not with who presents it."""
+    token = await login(site)
+    successor = await minted(site, pg, token)
+    assert (await site.present(successor, "/me", b"User-Agent: thief")).user == "ada"
+    assert (await row(pg))["holder"] is None, "the login's client"
+    await settle(site, pg, successor)
+    await make_due(pg)
+    moved = b"User-Agent: elsewhere"
+    successor = (await site.present(successor, "/me", moved)).token or ""
+    assert (await site.present(successor, "/me", moved)).user == "ada"
+    assert (await row(pg))["holder"] == (await row(pg))["leased_to"] is not None
+
+
+@pytest.mark.threat("ROT-04")
+async def test_others_keep_the_holder_waiting_once_for_each_token(site: Site, pg: asyncpg.Connection) -> None:
+    """Two clients of one browser at once get one successor between them, each time that one is due."""
+    token = await login(site)
+    for _ in range(3):
+        await make_due(pg)
+        other = await site.present(token, "/me", b"User-Agent: its other address")
+        assert other.token
+        assert (await site.present(token)).token is None
+        token = other.token
+        assert (await site.present(token)).user == "ada"
+        await settle(site, pg, token)
+
+
 # What rotation never outlives
 
 

@@ -134,15 +134,15 @@ def tell_no_going_back(patch: pytest.MonkeyPatch) -> None:
     """Adopt a token from the database's future like any other."""
     adopt = RequestStore.adopt
 
-    async def misadopt(self: RequestStore, judged: Row, token: Token, _meaning: Meaning, holder: str) -> Row | None:
-        return await adopt(self, judged, token, Meaning.PROMOTE, holder)
+    async def misadopt(self: RequestStore, judged: Row, token: Token, _meaning: Meaning, client: str) -> Row | None:
+        return await adopt(self, judged, token, Meaning.PROMOTE, client)
 
     patch.setattr(RequestStore, "adopt", misadopt)
 
 
 def lease_for_an_overlap(patch: pytest.MonkeyPatch) -> None:
     """Treat the holder of a lease like anybody else; what that does for a thief is another bug."""
-    stating("lease", r"(now\(\) \+ )\$5", r"\1least($5::interval, $4)")(patch)
+    stating("lease", r"(now\(\) \+ )\$6", r"\1least($6::interval, $5)")(patch)
     patch.setattr(Rotation, "go_on", lambda *_: None)
 
 
@@ -185,9 +185,7 @@ BUGS = {
     ),
     "settled at once": Bug("P2", "crash", stating("adopt", "settled_at = null", "settled_at = now()")),
     "the lease is not looked at": Bug("P4", None, stating("lease", r"(?<=and )coalesce\(case.*\) <= now\(\)", "true")),
-    "a thief may keep the lease": Bug(
-        "P3", None, stating("lease", r"else coalesce\(s.holder_until, (.*?)\)\n", r"else \1\n")
-    ),
+    "a thief may keep the lease": Bug("P3", None, stating("lease", r"when s.holder_until > .*?\n", "")),
     "the lease ends before the last upload": Bug("P2", "upload", lease_for_an_overlap),
     "revocation deletes nothing": Bug(
         "P1", None, stating("revoke", r"delete from (\S+) s", r"update \1 s set ip = s.ip")

@@ -8,8 +8,8 @@ set
     parent_id = $4,
     promoted_at = now(),
     settled_at = null,
-    holder = $8,
-    holder_until = case when s.holder_until > now() then s.holder_until end,
+    -- Whoever presents a successor that another client was given may have stolen it.
+    holder = case when s.leased_to = $8 then $8 else s.holder end,
     retired = (
         select coalesce(jsonb_agg(r.entry order by r.place), '[]'::jsonb)
         from jsonb_array_elements(

@@ -1,13 +1,15 @@
 -- Take the right to mint a successor, if the lease is free; see rotation.is_lease_free. What others take makes the holder
--- wait once, and no longer than they have to wait.
+-- wait once for each token: until then holder_until is one of an earlier token, which ended before this one was due.
 update {schema}.aiosess_sessions s
 set
-    mint_until = now() + $4::interval,
+    mint_until = now() + $5::interval,
+    leased_to = $3,
     holder_until = case
-        when $3::boolean then now() + $5::interval
-        else coalesce(s.holder_until, now() + $4::interval)
+        when $4::boolean then now() + $6::interval
+        when s.holder_until > s.promoted_at + $6::interval then s.holder_until
+        else now() + $5::interval
     end
 where
     s.id = $1 and s.expires_at > now() and s.token_id = $2
-    and coalesce(case when $3::boolean then s.holder_until else s.mint_until end, '-infinity') <= now()
+    and coalesce(case when $4::boolean then s.holder_until else s.mint_until end, '-infinity') <= now()
 returning {columns}, now()
