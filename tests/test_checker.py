@@ -518,6 +518,10 @@ async def test_check_may_be_waited_for_in_any_way(room: Room) -> None:
     early = check(token)
     assert user_of(await room.check(token)) == "ada"
     assert [user_of(await early), user_of(await early)] == ["ada", "ada"]
+    left = check(token)
+    asyncio.ensure_future(left).cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
     twice = check(token)
     both = await asyncio.wait([asyncio.ensure_future(_await(twice)) for _ in range(2)], timeout=LONG)
     assert [user_of(task.result()) for task in both[0]] == ["ada", "ada"]
