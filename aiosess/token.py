@@ -201,7 +201,7 @@ def _no_row() -> None:
 
 class KnownToken:
     """
-    A token that was verified, and how it was judged last: its holder comes back many times before that changes.
+    A token that was verified, and how it was judged last: it comes back many times before that changes.
 
     Attributes:
         token: The token.

@@ -294,7 +294,7 @@ class Visit:
         """Sign a successor, if the lease is free; the database learns of it when a client first presents it."""
         services, now = self.services, self.services.clock.now()
         if not any(is_lease_free(row, now, is_holder=each) for each in (True, False)):
-            return None
+            return None  # whoever it is, which takes longer to find out
         client = self._client()
         is_holder = client == (row.holder or client_digest(row.ip, row.user_agent))
         if not is_lease_free(row, now, is_holder=is_holder):

@@ -1,5 +1,5 @@
 -- Take the right to mint a successor, if the lease is free; see rotation.is_lease_free. What others take makes the holder
--- wait once for each token: until then holder_until is one of an earlier token, which ended before this one was due.
+-- wait once for each token; a holder_until up to late_window after the promotion is left over from the token before.
 update {schema}.aiosess_sessions s
 set
     mint_until = now() + $5::interval,
