@@ -93,16 +93,21 @@ def judge(row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdi
     return AHEAD if token.version > row.version else REUSE
 
 
+def holder_of(row: Row) -> str | None:
+    """Return the digest of the client that the session is at home with; None: that of the login."""
+    return row.holder if row.settled_at is None else row.promoted_by or row.holder
+
+
 def is_lease_free(row: Row, now: datetime, *, is_holder: bool) -> bool:
     """
     Say whether a successor may be minted for a client; ``lease.sql`` says the same when it takes the lease.
 
-    For one overlap after a successor was minted nobody gets another one. The
-    holder, with whom the session is at home, gets none for as long as a
-    request may be late: who left with the parent before its successor arrived
-    must not have a second one minted. But those that others got keep the
-    holder waiting for one overlap in all, or a thief who asks often and throws
-    every successor away would keep the owner from getting any.
+    The holder, with whom the session is at home, gets no second successor for
+    as long as a request may be late: who left with the parent before its
+    successor arrived must not have another one minted. Others wait for one
+    overlap. Those that they get for one token keep the holder waiting for one
+    overlap in all, or a thief who asks often and throws every successor away
+    would keep the owner from getting any.
     """
     until = row.holder_until if is_holder else row.mint_until
     return until is None or until <= now

@@ -26,7 +26,7 @@ from aiosess.database import Clock
 from aiosess.errors import ResponseStarted, SessionNotFound, StoreUnavailable
 from aiosess.guard import Guards
 from aiosess.request_store import RequestStore
-from aiosess.rotation import ADOPTED, CURRENT, Meaning, Verdict, current_until, is_lease_free, judge
+from aiosess.rotation import ADOPTED, CURRENT, Meaning, Verdict, current_until, holder_of, is_lease_free, judge
 from aiosess.session import Row
 from aiosess.store import Emit
 from aiosess.token import InvalidToken, Keyring, KnownToken, Token, TokenReader
@@ -295,12 +295,11 @@ class Visit:
         services, now = self.services, self.services.clock.now()
         if not any(is_lease_free(row, now, is_holder=each) for each in (True, False)):
             return None  # whoever it is, which takes longer to find out
-        client = self._client()
-        is_holder = client == (row.holder or client_digest(row.ip, row.user_agent))
+        is_holder = self._client() == (holder_of(row) or client_digest(row.ip, row.user_agent))
         if not is_lease_free(row, now, is_holder=is_holder):
             return None
         try:
-            leased = await services.store.lease(row, client, is_holder=is_holder)
+            leased = await services.store.lease(row, token, is_holder=is_holder)
         except StoreUnavailable:
             return None  # a later response mints
         if leased is None:

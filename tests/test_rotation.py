@@ -36,8 +36,9 @@ ROW = Row(
     settled_at=None,
     mint_until=None,
     holder=None,
+    promoted_by=None,
     holder_until=None,
-    leased_to=None,
+    leased_for=None,
     retired=(),
     revision=0,
     ip=None,
@@ -415,19 +416,27 @@ def test_judge_is_the_table(judged: Row, presented: Token, now: datetime) -> Non
 )
 def test_lease_is_longer_for_the_holder(seconds: float, *, is_holder: bool, free: bool) -> None:
     """After a lease of its own the holder gets no second successor for late_window; others wait for one overlap."""
-    leased, _ = lease(row(), START, is_holder=True)
+    leased, _ = lease(row(), START, "current", is_holder=True)
     assert is_lease_free(leased, at(seconds), is_holder=is_holder) is free
 
 
 def test_others_keep_the_holder_waiting_once() -> None:
     """However often others take the lease of a token, the holder waits for one overlap from the first time on."""
-    earlier = row(holder_until=at(LATE))  # of a successor that it was given before this token was promoted
-    leased, _ = lease(earlier, at(ROTATE), is_holder=False)
-    assert not is_lease_free(leased, at(ROTATE + OVERLAP - 0.001), is_holder=True)
-    again, taken = lease(leased, at(ROTATE + OVERLAP), is_holder=False)
+    earlier = row(holder_until=START, leased_for="parent")
+    leased, _ = lease(earlier, START, "current", is_holder=False)
+    assert not is_lease_free(leased, at(OVERLAP - 0.001), is_holder=True)
+    again, taken = lease(leased, at(OVERLAP), "current", is_holder=False)
     assert taken
-    assert is_lease_free(again, at(ROTATE + OVERLAP), is_holder=True)
-    assert not is_lease_free(again, at(ROTATE + OVERLAP), is_holder=False)
+    assert is_lease_free(again, at(OVERLAP), is_holder=True)
+    assert not is_lease_free(again, at(OVERLAP), is_holder=False)
+
+
+def test_client_is_at_home_when_its_token_has_settled() -> None:
+    """Who promoted the current token becomes the holder when it settles, and stays it when the next one is promoted."""
+    promoted = row(holder="before", promoted_by="now")
+    assert rotation.holder_of(promoted) == "before"
+    assert rotation.holder_of(replace(promoted, settled_at=START)) == "now"
+    assert rotation.holder_of(row(holder="before", settled_at=START)) == "before"
 
 
 def test_no_lease_is_free() -> None:
@@ -494,14 +503,14 @@ class Sim:
         self.promoted, self.settled = now, None
 
 
-def lease(judged: Row, now: datetime, client: str | None = None, *, is_holder: bool) -> tuple[Row, bool]:
+def lease(judged: Row, now: datetime, presented: str, *, is_holder: bool) -> tuple[Row, bool]:
     """Return the row after the statement in sql/ that takes the lease, and whether it did."""
     if not is_lease_free(judged, now, is_holder=is_holder):
         return judged, False
-    until = now + (CONFIG.late_window if is_holder else CONFIG.rotation_overlap)
-    if not is_holder and judged.holder_until and judged.holder_until > judged.promoted_at + CONFIG.late_window:
+    until: datetime | None = now + (CONFIG.late_window if is_holder else CONFIG.rotation_overlap)
+    if not is_holder and judged.leased_for == presented:
         until = judged.holder_until
-    return replace(judged, mint_until=now + CONFIG.rotation_overlap, holder_until=until, leased_to=client), True
+    return replace(judged, mint_until=now + CONFIG.rotation_overlap, holder_until=until, leased_for=presented), True
 
 
 def written(
@@ -517,13 +526,14 @@ def written(
             parent_id=presented.parent_id,
             promoted_at=now,
             settled_at=None,
-            holder=client if judged.leased_to == client else judged.holder,
+            holder=rotation.holder_of(judged),
+            promoted_by=client,
             retired=kept,  # all of them, as the simulation does; how many are kept has tests of its own
         ), False
     if verdict.settles:
         return replace(judged, settled_at=now), False
     if verdict.mints:
-        return lease(judged, now, client, is_holder=client == judged.holder)
+        return lease(judged, now, presented.id, is_holder=client == rotation.holder_of(judged))
     return judged, False
 
 

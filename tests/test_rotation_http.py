@@ -727,18 +727,44 @@ async def test_thief_who_throws_successors_away_is_found(
 
 
 @pytest.mark.threat("ROT-04")
-async def test_presenting_a_stolen_successor_makes_nobody_at_home(site: Site, pg: asyncpg.Connection) -> None:
-    """The session is at home with who was given the successor that is presented, not with who presents it."""
-    token = await login(site)
-    successor = await minted(site, pg, token)
-    assert (await site.present(successor, "/me", b"User-Agent: thief")).user == "ada"
-    assert (await row(pg))["holder"] is None, "the login's client"
-    await settle(site, pg, successor)
+async def test_promoting_once_makes_nobody_at_home(
+    site: Site, pg: asyncpg.Connection, happened: list[events.Event]
+) -> None:
+    """A thief who presents a successor once, and then replays the old cookie, does not take the owner's place."""
+    stolen = await login(site)
+    thief, accomplice = b"User-Agent: thief", b"User-Agent: accomplice"
     await make_due(pg)
+    first = (await site.present(stolen, "/me", thief)).token or ""
+    assert (await site.present(first, "/me", thief)).user == "ada"
+    await age(pg, 601)
+    second = (await site.present(stolen, "/me", accomplice)).token or ""
+    assert (await site.present(second, "/me", thief)).user == "ada", "a sibling"
+    for _ in range(2):
+        await age(pg, 61)
+        assert (await site.present(stolen, "/me", accomplice)).token, "again, and again first"
+    successor = (await site.present(stolen)).token
+    assert successor
+    assert (await site.present(successor)).user == "ada"
+    await settle(site, pg, successor)
+    await age(pg, 601)
+    assert (await site.present(stolen, "/me", thief)).user is None
+    assert len(of_kind(happened, events.ReuseDetected)) == 1
+
+
+async def test_owner_who_moved_is_at_home_when_the_token_has_settled(site: Site, pg: asyncpg.Connection) -> None:
+    """A browser that goes on from another address is the holder from the next token that it settles."""
     moved = b"User-Agent: elsewhere"
-    successor = (await site.present(successor, "/me", moved)).token or ""
+    successor = (await _moved(site, pg, await login(site), moved)).token or ""
     assert (await site.present(successor, "/me", moved)).user == "ada"
-    assert (await row(pg))["holder"] == (await row(pg))["leased_to"] is not None
+    await settle(site, pg, successor)
+    assert (await _moved(site, pg, successor, moved)).token
+    await age(pg, 61)
+    assert (await site.present(successor, "/me", moved)).token is None, "the holder waits for longer"
+
+
+async def _moved(site: Site, pg: asyncpg.Connection, token: str, agent: bytes) -> Reply:
+    await make_due(pg)
+    return await site.present(token, "/me", agent)
 
 
 @pytest.mark.threat("ROT-04")

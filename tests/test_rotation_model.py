@@ -185,7 +185,7 @@ BUGS = {
     ),
     "settled at once": Bug("P2", "crash", stating("adopt", "settled_at = null", "settled_at = now()")),
     "the lease is not looked at": Bug("P4", None, stating("lease", r"(?<=and )coalesce\(case.*\) <= now\(\)", "true")),
-    "a thief may keep the lease": Bug("P3", None, stating("lease", r"when s.holder_until > .*?\n", "")),
+    "a thief may keep the lease": Bug("P3", None, stating("lease", r"when s.leased_for = .*?\n", "")),
     "the lease ends before the last upload": Bug("P2", "upload", lease_for_an_overlap),
     "revocation deletes nothing": Bug(
         "P1", None, stating("revoke", r"delete from (\S+) s", r"update \1 s set ip = s.ip")

@@ -8,8 +8,9 @@ set
     parent_id = $4,
     promoted_at = now(),
     settled_at = null,
-    -- Whoever presents a successor that another client was given may have stolen it.
-    holder = case when s.leased_to = $8 then $8 else s.holder end,
+    -- Until a token has settled its client may be one that was seen once, to take the owner's place.
+    holder = case when s.settled_at is null then s.holder else coalesce(s.promoted_by, s.holder) end,
+    promoted_by = $8,
     retired = (
         select coalesce(jsonb_agg(r.entry order by r.place), '[]'::jsonb)
         from jsonb_array_elements(

@@ -10,7 +10,8 @@ set
     settled_at = now(),
     mint_until = null,
     holder_until = null,
-    leased_to = null,
+    promoted_by = null,
+    leased_for = null,
     retired = '[]'::jsonb,
     authenticated_at = case when $5::boolean then now() else s.authenticated_at end
 where s.id = $1 and s.expires_at > now() and s.secret_hash in ($2, $3)
