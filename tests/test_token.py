@@ -565,6 +565,14 @@ def remembered(reader: TokenReader) -> int:
     return len(reader._verified)
 
 
+def test_token_that_was_not_judged_has_no_row(reader: TokenReader) -> None:
+    """A token that was only verified is not taken for one that was judged."""
+    assert (
+        reader.read(KEYRING.sign(new_token(SESSION_ID, 1, datetime.now(UTC) + timedelta(days=1)), AUDIENCE)).row()
+        is None
+    )
+
+
 def test_token_is_verified_once(reader: TokenReader) -> None:
     """The second reading of a token gives the record of the first."""
     text = signed(header(), claims())
