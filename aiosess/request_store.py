@@ -153,10 +153,10 @@ class RequestStore(SessionStore):
             self._emit(events.WentBack.of(row, at) if went_back else events.Rotated.of(row, at, cause="automatic"))
         return row
 
-    async def lease(self, judged: Row, token: Token, *, is_holder: bool) -> Row | None:
+    async def lease(self, judged: Row, token: Token, client: str, *, is_holder: bool) -> Row | None:
         """Take the right to mint a successor of a presented token, if the lease is free for this client."""
         overlap, lateness = self._config.rotation_overlap, self._config.late_window
-        return await self._one("lease", judged.id, judged.token_id, token.id, is_holder, overlap, lateness)
+        return await self._one("lease", judged.id, judged.token_id, token.id, is_holder, overlap, lateness, client)
 
     async def rotate(self, presented: Token, fresh: Token, *, reauthenticated: bool) -> Row | None:
         """Replace the session's secret, if the presented one still is its secret."""

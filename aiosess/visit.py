@@ -295,11 +295,12 @@ class Visit:
         services, now = self.services, self.services.clock.now()
         if not any(is_lease_free(row, now, is_holder=each) for each in (True, False)):
             return None  # whoever it is, which takes longer to find out
-        is_holder = self._client() == (holder_of(row) or client_digest(row.ip, row.user_agent))
+        client = self._client()
+        is_holder = client == (holder_of(row) or client_digest(row.ip, row.user_agent))
         if not is_lease_free(row, now, is_holder=is_holder):
             return None
         try:
-            leased = await services.store.lease(row, token, is_holder=is_holder)
+            leased = await services.store.lease(row, token, client, is_holder=is_holder)
         except StoreUnavailable:
             return None  # a later response mints
         if leased is None:

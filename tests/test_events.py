@@ -29,6 +29,7 @@ ROW = Row(
     holder=None,
     promoted_by=None,
     holder_until=None,
+    leased_to=None,
     leased_for=None,
     retired=(Retired("retired-private", 1.5),),
     revision=9,

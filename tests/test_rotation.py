@@ -38,6 +38,7 @@ ROW = Row(
     holder=None,
     promoted_by=None,
     holder_until=None,
+    leased_to=None,
     leased_for=None,
     retired=(),
     revision=0,
@@ -503,14 +504,17 @@ class Sim:
         self.promoted, self.settled = now, None
 
 
-def lease(judged: Row, now: datetime, presented: str, *, is_holder: bool) -> tuple[Row, bool]:
+def lease(
+    judged: Row, now: datetime, presented: str, client: str | None = None, *, is_holder: bool
+) -> tuple[Row, bool]:
     """Return the row after the statement in sql/ that takes the lease, and whether it did."""
     if not is_lease_free(judged, now, is_holder=is_holder):
         return judged, False
     until: datetime | None = now + (CONFIG.late_window if is_holder else CONFIG.rotation_overlap)
     if not is_holder and judged.leased_for == presented:
         until = judged.holder_until
-    return replace(judged, mint_until=now + CONFIG.rotation_overlap, holder_until=until, leased_for=presented), True
+    overlap = now + CONFIG.rotation_overlap
+    return replace(judged, mint_until=overlap, holder_until=until, leased_to=client, leased_for=presented), True
 
 
 def written(
@@ -527,13 +531,13 @@ def written(
             promoted_at=now,
             settled_at=None,
             holder=rotation.holder_of(judged),
-            promoted_by=client,
+            promoted_by=client if judged.leased_to == client else None,
             retired=kept,  # all of them, as the simulation does; how many are kept has tests of its own
         ), False
     if verdict.settles:
         return replace(judged, settled_at=now), False
     if verdict.mints:
-        return lease(judged, now, presented.id, is_holder=client == rotation.holder_of(judged))
+        return lease(judged, now, presented.id, client, is_holder=client == rotation.holder_of(judged))
     return judged, False
 
 

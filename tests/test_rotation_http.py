@@ -751,6 +751,18 @@ async def test_promoting_once_makes_nobody_at_home(
     assert len(of_kind(happened, events.ReuseDetected)) == 1
 
 
+@pytest.mark.threat("ROT-04")
+async def test_stolen_successor_makes_nobody_at_home(site: Site, pg: asyncpg.Connection) -> None:
+    """A thief who presents the owner's successor first, and settles it, is not at home in the session."""
+    stolen = await minted(site, pg, await login(site))
+    assert (await site.present(stolen, "/me", b"User-Agent: thief")).user == "ada"
+    await settle(site, pg, stolen)
+    assert (await _moved(site, pg, stolen, b"User-Agent: another thief")).token
+    await age(pg, 61)
+    assert (await site.present(stolen, "/me", b"User-Agent: yet another")).token
+    assert (await site.present(stolen)).token, "the owner waits once"
+
+
 async def test_owner_who_moved_is_at_home_when_the_token_has_settled(site: Site, pg: asyncpg.Connection) -> None:
     """A browser that goes on from another address is the holder from the next token that it settles."""
     moved = b"User-Agent: elsewhere"

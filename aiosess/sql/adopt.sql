@@ -8,9 +8,10 @@ set
     parent_id = $4,
     promoted_at = now(),
     settled_at = null,
-    -- Until a token has settled its client may be one that was seen once, to take the owner's place.
+    -- A client takes the place of the holder with a token that it was given, not one that it may have stolen, and that
+    -- settles, which one presentation does not do.
     holder = case when s.settled_at is null then s.holder else coalesce(s.promoted_by, s.holder) end,
-    promoted_by = $8,
+    promoted_by = case when s.leased_to = $8 then $8 end,
     retired = (
         select coalesce(jsonb_agg(r.entry order by r.place), '[]'::jsonb)
         from jsonb_array_elements(

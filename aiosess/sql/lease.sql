@@ -3,6 +3,7 @@
 update {schema}.aiosess_sessions s
 set
     mint_until = now() + $5::interval,
+    leased_to = $7,
     leased_for = $3,
     holder_until = case
         when $4::boolean then now() + $6::interval

@@ -11,6 +11,7 @@ set
     mint_until = null,
     holder_until = null,
     promoted_by = null,
+    leased_to = null,
     leased_for = null,
     retired = '[]'::jsonb,
     authenticated_at = case when $5::boolean then now() else s.authenticated_at end
