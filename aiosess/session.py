@@ -39,8 +39,6 @@ class Row:
     holder: str | None = field(repr=False)
     promoted_by: str | None = field(repr=False)
     holder_until: datetime | None
-    leased_to: str | None = field(repr=False)
-    leased_for: str | None = field(repr=False)
     retired: tuple[Retired, ...] = field(repr=False)
     revision: int
     ip: str | None = field(repr=False)

@@ -25,7 +25,16 @@ TICK = timedelta(microseconds=1)
 SECRET_HASH, OTHER_HASH = b"\x01" * 32, b"\x02" * 32
 SESSION_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 
-ROW = Row(
+
+@dataclass(frozen=True, slots=True)
+class Stored(Row):
+    """A row, and what the statements in sql/ note of its lease for one another."""
+
+    leased_to: str | None = None
+    leased_for: str | None = None
+
+
+ROW = Stored(
     id=SESSION_ID,
     user_id="user",
     secret_hash=SECRET_HASH,
@@ -38,8 +47,6 @@ ROW = Row(
     holder=None,
     promoted_by=None,
     holder_until=None,
-    leased_to=None,
-    leased_for=None,
     retired=(),
     revision=0,
     ip=None,
@@ -65,7 +72,7 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def row(**changes: Any) -> Row:
+def row(**changes: Any) -> Stored:
     """Return a row whose token "current" of version 5, child of "parent", was promoted at the start."""
     return replace(ROW, **changes)
 
@@ -505,8 +512,8 @@ class Sim:
 
 
 def lease(
-    judged: Row, now: datetime, presented: str, client: str | None = None, *, is_holder: bool
-) -> tuple[Row, bool]:
+    judged: Stored, now: datetime, presented: str, client: str | None = None, *, is_holder: bool
+) -> tuple[Stored, bool]:
     """Return the row after the statement in sql/ that takes the lease, and whether it did."""
     if not is_lease_free(judged, now, is_holder=is_holder):
         return judged, False
@@ -518,8 +525,8 @@ def lease(
 
 
 def written(
-    judged: Row, presented: Token, verdict: Verdict, now: datetime, client: str | None = None
-) -> tuple[Row, bool]:
+    judged: Stored, presented: Token, verdict: Verdict, now: datetime, client: str | None = None
+) -> tuple[Stored, bool]:
     """Return the row after what the verdict asks for, as the statements in sql/ write it, and whether it was leased."""
     if verdict.meaning in ADOPTED:
         kept = (*judged.retired, Retired(judged.token_id, now.timestamp()))
