@@ -331,7 +331,7 @@ class SessionManager(SessionData):
             raise SessionRevoked
         assert visit.token is not None, "a visit with a row has its token"  # noqa: S101 - for the type checker
         fresh = new_token(row.id, row.version + 1, row.ends_at)
-        rotated = await visit.services.store.rotate(visit.token, fresh, reauthenticated=reauthenticated)
+        rotated = await visit.services.store.rotate(visit.token, fresh, visit.client(), reauthenticated=reauthenticated)
         if rotated is None:
             visit.lose()
             raise SessionRevoked

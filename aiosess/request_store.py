@@ -158,10 +158,10 @@ class RequestStore(SessionStore):
         overlap, lateness = self._config.rotation_overlap, self._config.late_window
         return await self._one("lease", judged.id, judged.token_id, token.id, is_holder, overlap, lateness, client)
 
-    async def rotate(self, presented: Token, fresh: Token, *, reauthenticated: bool) -> Row | None:
+    async def rotate(self, presented: Token, fresh: Token, client: str, *, reauthenticated: bool) -> Row | None:
         """Replace the session's secret, if the presented one still is its secret."""
         row = await self._one(
-            "rotate", presented.session_id, presented.secret_hash, fresh.secret_hash, fresh.id, reauthenticated
+            "rotate", presented.session_id, presented.secret_hash, fresh.secret_hash, fresh.id, reauthenticated, client
         )
         if row is not None:
             cause = "reauthenticated" if reauthenticated else "requested"

@@ -151,7 +151,7 @@ class Visit:
             self._ended = token
             return True
         if meaning in ADOPTED:
-            adopted = await services.store.adopt(row, token, meaning, self._client())
+            adopted = await services.store.adopt(row, token, meaning, self.client())
             if adopted is None:
                 return False
             services.checker.hold(adopted)
@@ -260,6 +260,10 @@ class Visit:
         forwarded = self.headers.getall("X-Forwarded-For", ())
         return client_ip(None if request is None else request.remote, forwarded, self.services.config.trusted_networks)
 
+    def client(self) -> str:
+        """Return the digest of the client that asks."""
+        return client_digest(self.ip(), self.device().user_agent)
+
     def origin(self) -> events.Origin:
         """Return where this request comes from."""
         device = self.device()
@@ -295,7 +299,7 @@ class Visit:
         services, now = self.services, self.services.clock.now()
         if not any(is_lease_free(row, now, is_holder=each) for each in (True, False)):
             return None  # whoever it is, which takes longer to find out
-        client = self._client()
+        client = self.client()
         is_holder = client == (holder_of(row) or client_digest(row.ip, row.user_agent))
         if not is_lease_free(row, now, is_holder=is_holder):
             return None
@@ -307,9 +311,6 @@ class Visit:
             return None
         self.update(leased)
         return self._cookie_with(token.successor())
-
-    def _client(self) -> str:
-        return client_digest(self.ip(), self.device().user_agent)
 
     def _cookie_with(self, token: Token) -> str:
         services = self.services

@@ -65,7 +65,7 @@ def described(row: Row | None, now: datetime) -> str:
     return ", ".join(parts)
 
 
-def rotated(row: Row, fresh: Token, now: datetime) -> Row:
+def rotated(row: Row, fresh: Token, now: datetime, client: str) -> Row:
     """Return the row after rotate(), as its statement in sql/ writes it."""
     return replace(
         row,
@@ -76,6 +76,8 @@ def rotated(row: Row, fresh: Token, now: datetime) -> Row:
         promoted_at=now,
         settled_at=now,
         mint_until=None,
+        holder=client,
+        promoted_by=None,
         holder_until=None,
         retired=(),
     )
@@ -126,7 +128,7 @@ class Replay:
         name = "".join(re.findall(r"`(.*?)`", answer))
         if how == "`rotate()`":
             self.tokens[name] = token(name, self.row.version + 1, None, OTHER_HASH)
-            self.row = rotated(self.row, self.tokens[name], now)
+            self.row = rotated(self.row, self.tokens[name], now, who)
         else:
             assert how in {"", "from a new network"}
             self.row, leased = written(self.row, sent, verdict, now, f"{who} {how}".strip())

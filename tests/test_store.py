@@ -443,7 +443,7 @@ STATEMENTS = {
     "check": [_array(uuid4() for _ in range(200)), _array([0] * 200)],
     "adopt": [uuid4(), 2, "AAAAAAAAAAA", "AAAAAAAAAAA", 8, "AAAAAAAAAAA", None, "holder"],
     "lease": [uuid4(), "AAAAAAAAAAA", "AAAAAAAAAAA", True, timedelta(minutes=1), timedelta(minutes=10), "client"],
-    "rotate": [uuid4(), b"", b"", "AAAAAAAAAAA", True],
+    "rotate": [uuid4(), b"", b"", "AAAAAAAAAAA", True, ""],
     "patch": [uuid4(), "key", "1", 16384],
     "remove_key": [uuid4(), "key"],
     "refingerprint": [uuid4(), "", ""],

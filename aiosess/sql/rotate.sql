@@ -10,6 +10,8 @@ set
     settled_at = now(),
     mint_until = null,
     holder_until = null,
+    -- Nobody else is given the new token.
+    holder = $6,
     promoted_by = null,
     leased_to = null,
     leased_for = null,
