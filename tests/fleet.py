@@ -19,9 +19,23 @@ from aiohttp import web
 from aiosess import NotAuthenticated, SessionManager, SessionNotFound, SessionRevoked, StoreUnavailable, events
 from aiosess.token import Keyring, Token
 from tests.jar import Jar
-from tests.site import COOKIE, SECRET, Reply, Site, Wire, age, eventually, make_app, request_bytes, set_cookies, visit
+from tests.site import (
+    COOKIE,
+    NEW_SECRET,
+    SECRET,
+    Gate,
+    Reply,
+    Site,
+    Wire,
+    age,
+    cut_connections,
+    eventually,
+    make_app,
+    request_bytes,
+    set_cookies,
+    visit,
+)
 
-NEW_SECRET = "another-secret-for-tests-0123456789-zyxwvut"
 KEYS = Keyring([NEW_SECRET, SECRET])
 FRESH_WITHIN = timedelta(hours=1)
 LONGEST = timedelta(days=390)  # idle and absolute limit: no session of an example ends by age alone
@@ -121,14 +135,6 @@ class Answer:
     done: bool
 
 
-@dataclass
-class Gate:
-    """Holds a handler between the check of its request and what it does."""
-
-    entered: asyncio.Event = field(default_factory=asyncio.Event)
-    opened: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class Fleet:
     """Two installed applications, in the middle of a change of keys, on one database; and the clock they live by."""
 
@@ -184,8 +190,7 @@ class Fleet:
         fresh, done = sessions.is_fresh(FRESH_WITHIN), True
         gate = self._gates.get(request.query.get("gate", ""))
         if gate is not None:
-            gate.entered.set()
-            await gate.opened.wait()
+            await gate.wait()
         try:
             await ACTIONS[request.match_info["what"]](sessions, request.query)
         except (NotAuthenticated, SessionNotFound, SessionRevoked):
@@ -281,12 +286,7 @@ class Fleet:
             # The copy has no trigger: the revisions come back as they were, and may be those that are held.
             await age(self._pg, seconds, table="backup")
             await self._pg.execute("delete from aiosess_sessions; insert into aiosess_sessions select * from backup")
-        await self._pg.execute(
-            """
-            select pg_terminate_backend(pid) from pg_stat_activity
-            where datname = current_database() and pid <> pg_backend_pid()
-            """
-        )
+        await cut_connections(self._pg)
         await eventually(self._is_cut)
 
     async def _is_cut(self) -> bool:

@@ -33,6 +33,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from aiosess import events
 from aiosess.token import Token
 from tests.fleet import FRESH_WITHIN, Answer, Fleet, Life, Profile, read
+from tests.site import firefox
 
 LATE = 600.0  # seconds: the default of late_window
 SLOW, UPLOAD, FLUSH = 250.0, 500.0, 55.0  # seconds: slowest message, longest upload, cookies reach the disk
@@ -43,7 +44,6 @@ KINDS = ("loss", "slow", "upload", "crash", "restore", "all")
 ENDS = {"logout", "logout_all", "logout_other", "revoke"}
 CHANGES = ENDS | {"login", "rotate", "reauthenticated"}
 USERS = ("ada", "ada", "bob")
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:{0}.0) Gecko/20100101 Firefox/{0}.0"
 
 place = st.integers(0, 1)
 number = st.integers(0, 11)
@@ -60,8 +60,14 @@ class Client:
     profile: Profile = field(default_factory=Profile)
     robbed: "Client | None" = None
     keeps: bool = True  # the cookies that it is given
-    versions: Iterator[int] = field(default_factory=lambda: count(200))
     is_out: bool = False  # it was told that nobody is signed in
+    _versions: Iterator[int] = field(default_factory=lambda: count(200))
+
+    def next_agent(self) -> str:
+        """Return the User-Agent of its next request; a thief that keeps nothing takes another each time."""
+        if self.robbed is None:
+            return firefox(127)
+        return firefox(128 if self.keeps else next(self._versions))
 
 
 @dataclass(eq=False)
@@ -81,13 +87,6 @@ class Asked:
     came_at: float = 0.0
     proved_ago: float = 0.0
     user: str = ""
-
-    @property
-    def agent(self) -> str:
-        """The client's User-Agent."""
-        if self.client.robbed is None:
-            return AGENT.format(127)
-        return AGENT.format(128 if self.client.keeps else next(self.client.versions))
 
     @property
     def token(self) -> Token | None:
@@ -171,7 +170,7 @@ class Rotation(RuleBasedStateMachine):
         if self.allows("upload"):
             asked = self.request(client, where, what, **self.query(what, which))
             self.foresee([asked])
-            finish = self._run(self.fleet.open(where, asked.agent, asked.text, what, **asked.query))
+            finish = self._run(self.fleet.open(where, asked.client.next_agent(), asked.text, what, **asked.query))
             asked.came_at = monotonic()
             self.open.append(finish)
             self.observe()
@@ -383,7 +382,11 @@ class Rotation(RuleBasedStateMachine):
         self.foresee(group)
 
         async def ask() -> list[Answer]:
-            asks = (self.fleet.ask(each.where, each.agent, each.text, each.what, **each.query) for each in group)
+            agents = [each.client.next_agent() for each in group]
+            asks = (
+                self.fleet.ask(each.where, agent, each.text, each.what, **each.query)
+                for each, agent in zip(group, agents, strict=True)
+            )
             return await asyncio.gather(*asks)
 
         rows, went_back = self.rows, self.count(events.WentBack)

@@ -18,6 +18,7 @@ import aiosess
 from aiosess.visit import Services
 
 SECRET = "a-secret-for-tests-0123456789-abcdefghijk"
+NEW_SECRET = "another-secret-for-tests-0123456789-zyxwvut"
 COOKIE = "__Host-session"
 
 routes = web.RouteTableDef()
@@ -103,6 +104,34 @@ async def stream(request: web.Request) -> web.StreamResponse:
         await response.write(b"guarded")
         await asyncio.Event().wait()
     return response
+
+
+def firefox(version: int = 143) -> str:
+    """Return the User-Agent of a Firefox on Linux."""
+    return f"Mozilla/5.0 (X11; Linux x86_64; rv:{version}.0) Gecko/20100101 Firefox/{version}.0"
+
+
+@dataclass
+class Gate:
+    """Holds a handler, so that things happen between the check of its request and what it does next."""
+
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait(self) -> None:
+        """Tell that somebody is here, and wait until the gate is open."""
+        self.entered.set()
+        await self.opened.wait()
+
+
+async def cut_connections(pg: asyncpg.Connection) -> None:
+    """End all connections to a connection's database but itself, as a restart of the server does."""
+    await pg.execute(
+        """
+        select pg_terminate_backend(pid, 5000) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid()
+        """
+    )
 
 
 Job = Callable[[aiosess.SessionManager], Awaitable[Any]]

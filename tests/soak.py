@@ -31,12 +31,11 @@ from typing import Any
 from aiosess.token import Keyring, Token
 from tests.jar import Jar
 from tests.serve import served
-from tests.site import COOKIE, SECRET, Reply, Wire, request_bytes
+from tests.site import COOKIE, SECRET, Reply, Wire, firefox, request_bytes
 
 BURST = 6  # parallel requests
 RETRY = 0.2  # seconds until a browser that was not answered asks again
 DRAIN = 120.0  # seconds in which the last thieves are to be found
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:{0}.0) Gecko/20100101 Firefox/{0}.0"
 NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
 
 
@@ -168,7 +167,7 @@ class Holder:
     """Who holds a jar and asks with it, over a network that loses and delays; a thief, or what a browser is, too."""
 
     user = ""
-    agent = AGENT.format(127)
+    agent = firefox(127)
     keeps = True  # the cookies that it is given
 
     def __init__(self, soak: "Soak", name: str) -> None:
@@ -189,7 +188,7 @@ class Holder:
             cookie, read_at = self.jar.header(), monotonic()
             request = request_bytes("/me", f"Cookie: {cookie}".encode(), f"User-Agent: {self.agent}".encode(), *headers)
             if not self.keeps:
-                self.agent = AGENT.format(soak.random.randrange(200, 1000))
+                self.agent = firefox(soak.random.randrange(200, 1000))
             await soak.delay("requests late")
             try:
                 if soak.random.random() < soak.faults.lost / 2:
@@ -334,7 +333,7 @@ class Thief(Holder):
     Those call themselves another browser each time, so that they are another client.
     """
 
-    agent = AGENT.format(128)
+    agent = firefox(128)
 
     def __init__(self, soak: "Soak", victim: Browser) -> None:
         """Copy the jar as it is."""

@@ -24,10 +24,11 @@ from aiohttp import ClientResponse, ClientSession
 from aiosess.devices import local_path
 from demo.accounts import SAMPLES
 from tests.conftest import drop_database, make_database
+from tests.site import firefox
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 60  # seconds; for a start on a slow machine
-FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
+FIREFOX = firefox()
 SAFARI = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
     "Version/18.6 Mobile/15E148 Safari/604.1"

@@ -18,11 +18,11 @@ from aiohttp import ClientResponse, web
 import aiosess
 from aiosess.devices import local_path
 from tests.relay import relayed
-from tests.site import Browser, Site, age, logged_pool, make_app, request_bytes, visit
+from tests.site import Browser, Site, age, firefox, logged_pool, make_app, request_bytes, visit
 
 PAGE = "/account/devices"
 OURS = {"Sec-Fetch-Site": "same-origin"}
-FIREFOX = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"}
+FIREFOX = {"User-Agent": firefox()}
 SAFARI = {
     "User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
     "Version/18.6 Mobile/15E148 Safari/604.1"

@@ -21,8 +21,10 @@ from tests.relay import Relay, relayed
 from tests.site import (
     COOKIE,
     SECRET,
+    Gate,
     Reply,
     Site,
+    cut_connections,
     eventually,
     make_app,
     make_due,
@@ -183,12 +185,7 @@ async def test_killed_backends_cost_no_request(dsn: str, pg: asyncpg.Connection)
         token = await login(site)
         for _ in range(2):
             await asyncio.gather(*(login(site, f"user{n}") for n in range(10)))  # fills the pool
-            await pg.execute(
-                """
-                select pg_terminate_backend(pid) from pg_stat_activity
-                where datname = current_database() and pid <> pg_backend_pid()
-                """
-            )
+            await cut_connections(pg)
             assert await ask_all(site, token, "/me", 20) == {(200, None): 20}
 
 
@@ -423,28 +420,18 @@ async def test_answers_that_are_always_lost_are_no_success(relay: Relay) -> None
 # Connections and clients
 
 
-class Gate:
-    """A handler that waits inside."""
-
-    def __init__(self) -> None:
-        """Close the gate."""
-        self.entered = asyncio.Event()
-        self.opened = asyncio.Event()
-
-    async def handle(self, request: web.Request) -> web.Response:
-        """Wait for the gate between looking at the session and changing it."""
-        user = request["sessions"].user_id
-        self.entered.set()
-        await self.opened.wait()
-        await request["sessions"].set("waited", True)  # noqa: FBT003 - a value
-        return web.json_response({"user": user})
-
-
 @pytest.mark.threat("DB-13")
 async def test_handlers_hold_no_connection(dsn: str) -> None:
     """With one connection and a handler that waits, others are served; then the handler goes on."""
     gate = Gate()
-    async with visit(make_app(dsn, web.post("/gate", gate.handle), pool_size=1, store_timeout=BRIEF)) as site:
+
+    async def handle(request: web.Request) -> web.Response:
+        user = request["sessions"].user_id
+        await gate.wait()
+        await request["sessions"].set("waited", True)  # noqa: FBT003 - a value
+        return web.json_response({"user": user})
+
+    async with visit(make_app(dsn, web.post("/gate", handle), pool_size=1, store_timeout=BRIEF)) as site:
         token = await login(site)
         slow = asyncio.create_task(site.present(token, "/gate", method="POST"))
         await gate.entered.wait()

@@ -6,10 +6,9 @@ import asyncpg
 import pytest
 
 from aiosess import events
-from tests.site import make_app, visit
+from tests.site import firefox, make_app, visit
 
-FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
-NEWER_FIREFOX = FIREFOX.replace("143", "150")
+FIREFOX, NEWER_FIREFOX = firefox(), firefox(150)
 SAFARI = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
     "Version/18.6 Mobile/15E148 Safari/604.1"

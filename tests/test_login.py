@@ -13,10 +13,10 @@ from aiohttp import web
 
 import aiosess
 from aiosess import events
-from tests.site import Browser, Site, age, logged_pool, make_app, set_cookies, visit
+from tests.site import Browser, Site, age, firefox, logged_pool, make_app, set_cookies, visit
 
 DAY = 24 * 3600
-FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
+FIREFOX = firefox()
 
 
 @pytest.fixture

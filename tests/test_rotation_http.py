@@ -15,7 +15,21 @@ from aiohttp import web
 
 from aiosess import events
 from aiosess.token import Keyring, Token, new_token
-from tests.site import SECRET, Reply, Site, age, eventually, make_app, make_due, request_bytes, somebody_waits, visit
+from tests.site import (
+    NEW_SECRET,
+    SECRET,
+    Gate,
+    Reply,
+    Site,
+    age,
+    cut_connections,
+    eventually,
+    make_app,
+    make_due,
+    request_bytes,
+    somebody_waits,
+    visit,
+)
 
 KEYS = Keyring(SECRET)
 NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
@@ -25,22 +39,6 @@ ENDINGS = {
     "revoked": "delete from aiosess_sessions",
     "expired": "update aiosess_sessions set expires_at = now() - interval '1 second'",
 }
-
-
-class Gate:
-    """A handler that waits inside, so that things happen between the check of a request and its response."""
-
-    def __init__(self) -> None:
-        """Close the gate."""
-        self.entered = asyncio.Event()
-        self.opened = asyncio.Event()
-
-    async def handle(self, request: web.Request) -> web.Response:
-        """Say who is asking, once the gate is open."""
-        user = request["sessions"].user_id
-        self.entered.set()
-        await self.opened.wait()
-        return web.json_response({"user": user})
 
 
 async def answer_fresh(request: web.Request) -> web.Response:
@@ -82,9 +80,15 @@ def gate() -> Gate:
 @pytest.fixture
 def app(dsn: str, gate: Gate, happened: list[events.Event]) -> web.Application:
     """Return the application under test."""
+
+    async def wait(request: web.Request) -> web.Response:
+        user = request["sessions"].user_id
+        await gate.wait()
+        return web.json_response({"user": user})
+
     return make_app(
         dsn,
-        web.get("/gate", gate.handle),
+        web.get("/gate", wait),
         web.get("/fresh", answer_fresh),
         web.get("/cached", answer_cached),
         web.get("/fail", fail),
@@ -154,12 +158,7 @@ async def row(pg: asyncpg.Connection) -> dict[str, Any]:
 async def restore(pg: asyncpg.Connection) -> None:
     """Put the rows back as they were at the backup; every connection is cut, as when a server is restored."""
     await pg.execute("delete from aiosess_sessions; insert into aiosess_sessions select * from backup")
-    await pg.execute(
-        """
-        select pg_terminate_backend(pid, 5000) from pg_stat_activity
-        where datname = current_database() and pid <> pg_backend_pid()
-        """
-    )
+    await cut_connections(pg)
 
 
 def of_kind(happened: list[events.Event], kind: type[events.Event]) -> list[Any]:
@@ -774,6 +773,15 @@ async def test_owner_who_moved_is_at_home_when_the_token_has_settled(site: Site,
     assert (await site.present(successor, "/me", moved)).token is None, "the holder waits for longer"
 
 
+async def test_who_rotates_is_at_home(site: Site, pg: asyncpg.Connection) -> None:
+    """The client that calls rotate() is the holder of the new token, wherever the login came from."""
+    moved = b"User-Agent: elsewhere"
+    token = (await site.present(await login(site), "/do/rotate", moved, method="POST")).token or ""
+    assert (await _moved(site, pg, token, moved)).token
+    await age(pg, 61)
+    assert (await site.present(token, "/me", moved)).token is None, "the holder waits for longer"
+
+
 async def _moved(site: Site, pg: asyncpg.Connection, token: str, agent: bytes) -> Reply:
     await make_due(pg)
     return await site.present(token, "/me", agent)
@@ -1041,7 +1049,7 @@ async def test_dead_cookie_is_deleted_on_a_navigation_long_after(dsn: str, pg: a
 @pytest.mark.threat("KEY-01")
 async def test_rolling_key_change_logs_nobody_out(dsn: str, pg: asyncpg.Connection) -> None:
     """A fleet that gets a new key in rolling deployments keeps every session, and ends with the new key only."""
-    old, new = SECRET, "another-secret-for-tests-0123456789-zyxwvut"
+    old, new = SECRET, NEW_SECRET
     deployed: list[Any] = [old, [old, new], [new, old], [new, old], new]
     async with visit(make_app(dsn, secret=old)) as site:
         token = await login(site)
@@ -1059,7 +1067,7 @@ async def test_old_key_is_gone_when_it_is_dropped(dsn: str) -> None:
     """A token of a key that is no longer listed is anonymous, and costs the session nothing."""
     async with visit(make_app(dsn)) as site:
         token = await login(site)
-        async with visit(make_app(dsn, secret="another-secret-for-tests-0123456789-zyxwvut")) as other:
+        async with visit(make_app(dsn, secret=NEW_SECRET)) as other:
             assert (await other.present(token)).user is None
         assert (await site.present(token)).user == "ada"
 
