@@ -49,9 +49,11 @@ class SessionConfig:
             ``idle_timeout`` by as much and never lengthens it.
         rotate_every: A token that was in use for so long gets a successor.
         rotation_overlap: How long a newly presented token must have been in use before it counts as kept by
-            the browser, and how long nobody gets another successor after one was minted.
+            the browser. For so long after a successor was minted no client that isn't at home in the session
+            gets one.
         late_window: A retired token is still accepted for so long: requests in flight, buffered uploads. For so long
-            a browser at home in the session gets no second successor. Shorter than ``rotate_every``.
+            after a successor of its own the browser at home in the session gets no other. Shorter than
+            ``rotate_every``.
         max_sessions_per_user: The least recently active session is evicted beyond it; None is no cap.
         fingerprint: What a change of browser family, platform or device type within one session does:
             "report" emits an event, "enforce" also ends the session, "off" looks at nothing.
