@@ -152,7 +152,8 @@ def main() -> None:
         counts = {kind: asyncio.run(_count(SITES[kind](arguments))) for kind in KINDS}
     requests = CONNECTIONS * COUNTED
     print("Bytecodes per request.\n")
-    print("| site | all |", " | ".join(OWNERS), "| others |\n|---|---:|", "---:|" * (len(OWNERS) + 1), sep="")
+    print("| site | all |", " | ".join(OWNERS), "| others |")
+    print("|---|---:|" + "---:|" * (len(OWNERS) + 1))
     for kind, (owners, _) in counts.items():
         cells = [owners.total(), *(owners[owner] for owner in (*OWNERS, "others"))]
         print(f"| {kind} |", " | ".join(f"{cell / requests:,.0f}" for cell in cells), "|")
