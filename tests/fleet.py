@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 from time import monotonic
 from typing import Any
@@ -286,13 +286,14 @@ class Fleet:
             # The copy has no trigger: the revisions come back as they were, and may be those that are held.
             await age(self._pg, seconds, table="backup")
             await self._pg.execute("delete from aiosess_sessions; insert into aiosess_sessions select * from backup")
-        await cut_connections(self._pg)
-        await eventually(self._is_cut)
+        cut = await cut_connections(self._pg)
+        await eventually(partial(self._have_noticed, cut))
 
-    async def _is_cut(self) -> bool:
-        """Whether both applications have noticed that their connections are gone."""
+    async def _have_noticed(self, cut: set[int]) -> bool:
+        """Whether both applications have noticed that these connections are gone; they may have made new ones."""
         pools: list[Any] = [site.services.store._database._pool for site in self.sites]
-        return all(pool.get_size() == 0 for pool in pools)
+        connections = [holder._con for pool in pools for holder in pool._holders if holder.is_connected()]
+        return all(connection.get_server_pid() not in cut for connection in connections)
 
 
 def _answer(reply: Reply) -> Answer:

@@ -124,14 +124,18 @@ class Gate:
         await self.opened.wait()
 
 
-async def cut_connections(pg: asyncpg.Connection) -> None:
-    """End all connections to a connection's database but itself, as a restart of the server does."""
-    await pg.execute(
+async def cut_connections(pg: asyncpg.Connection) -> set[int]:
+    """End all connections to a connection's database but itself; return the pids of their backends."""
+    records = await pg.fetch(
         """
-        select pg_terminate_backend(pid, 5000) from pg_stat_activity
+        select pid, pg_terminate_backend(pid) from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid()
         """
     )
+    cut = {record["pid"] for record in records}
+    # With a timeout pg_terminate_backend() would wait too, in steps of a tenth of a second for each.
+    await eventually(lambda: pg.fetchval("select not exists (select from pg_stat_activity where pid = any($1))", cut))
+    return cut
 
 
 Job = Callable[[aiosess.SessionManager], Awaitable[Any]]
