@@ -11,7 +11,8 @@ from aiosess.config import SessionConfig
 from aiosess.rotation import Meaning, judge
 from aiosess.session import Row
 from aiosess.token import Token
-from tests.test_rotation import FIRST, OTHER_HASH, SECRET_HASH, START, at, token, written
+from tests.statements import Stored, rotated, written
+from tests.test_rotation import FIRST, OTHER_HASH, SECRET_HASH, START, at, token
 
 PAGE = (Path(__file__).parent.parent / "docs" / "rotation.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -65,33 +66,15 @@ def described(row: Row | None, now: datetime) -> str:
     return ", ".join(parts)
 
 
-def rotated(row: Row, fresh: Token, now: datetime, client: str) -> Row:
-    """Return the row after rotate(), as its statement in sql/ writes it."""
-    return replace(
-        row,
-        secret_hash=fresh.secret_hash,
-        version=fresh.version,
-        token_id=fresh.id,
-        parent_id=None,
-        promoted_at=now,
-        settled_at=now,
-        mint_until=None,
-        holder=client,
-        promoted_by=None,
-        holder_until=None,
-        retired=(),
-    )
-
-
 @dataclass
 class Replay:
     """A session's row, its tokens by their names on the page, and which one each party holds."""
 
-    row: Row | None = field(default_factory=lambda: replace(FIRST, token_id="A1", holder="Owner"))
+    row: Stored | None = field(default_factory=lambda: replace(FIRST, token_id="A1", holder="Owner"))
     tokens: dict[str, Token] = field(default_factory=lambda: {"A1": token("A1", 1, None)})
     holds: dict[str, str] = field(default_factory=lambda: {"Owner": "A1"})
     ever_held: set[tuple[str, str]] = field(default_factory=lambda: {("Owner", "A1")})
-    history: list[tuple[int, Row | None]] = field(default_factory=list)
+    history: list[tuple[int, Stored | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Remember the row of the login."""

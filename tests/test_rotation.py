@@ -17,6 +17,7 @@ from aiosess.config import SessionConfig
 from aiosess.rotation import ADOPTED, MAX_RETIRED, Meaning, Verdict, is_lease_free, judge
 from aiosess.session import Retired, Row
 from aiosess.token import Token
+from tests.statements import Stored, lease, written
 
 CONFIG = SessionConfig()
 OVERLAP, LATE, ROTATE = 60, 600, 900  # seconds, the defaults
@@ -24,14 +25,6 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 SECRET_HASH, OTHER_HASH = b"\x01" * 32, b"\x02" * 32
 SESSION_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
-
-
-@dataclass(frozen=True, slots=True)
-class Stored(Row):
-    """A row, and what the statements in sql/ note of its lease for one another."""
-
-    leased_to: str | None = None
-    leased_for: str | None = None
 
 
 ROW = Stored(
@@ -509,43 +502,6 @@ class Sim:
         self.retired[self.current] = now
         self.current, self.version, self.parent = presented
         self.promoted, self.settled = now, None
-
-
-def lease(
-    judged: Stored, now: datetime, presented: str, client: str | None = None, *, is_holder: bool
-) -> tuple[Stored, bool]:
-    """Return the row after the statement in sql/ that takes the lease, and whether it did."""
-    if not is_lease_free(judged, now, is_holder=is_holder):
-        return judged, False
-    until: datetime | None = now + (CONFIG.late_window if is_holder else CONFIG.rotation_overlap)
-    if not is_holder and judged.leased_for == presented:
-        until = judged.holder_until
-    overlap = now + CONFIG.rotation_overlap
-    return replace(judged, mint_until=overlap, holder_until=until, leased_to=client, leased_for=presented), True
-
-
-def written(
-    judged: Stored, presented: Token, verdict: Verdict, now: datetime, client: str | None = None
-) -> tuple[Stored, bool]:
-    """Return the row after what the verdict asks for, as the statements in sql/ write it, and whether it was leased."""
-    if verdict.meaning in ADOPTED:
-        kept = (*judged.retired, Retired(judged.token_id, now.timestamp()))
-        return replace(
-            judged,
-            version=presented.version,
-            token_id=presented.id,
-            parent_id=presented.parent_id,
-            promoted_at=now,
-            settled_at=None,
-            holder=rotation.holder_of(judged),
-            promoted_by=client if judged.leased_to == client else None,
-            retired=kept,  # all of them, as the simulation does; how many are kept has tests of its own
-        ), False
-    if verdict.settles:
-        return replace(judged, settled_at=now), False
-    if verdict.mints:
-        return lease(judged, now, presented.id, client, is_holder=client == rotation.holder_of(judged))
-    return judged, False
 
 
 pauses = st.sampled_from([0, 1, 30, 59, 60, 61, 300, 599, 600, 601, 840, 899, 900, 901, 5000])

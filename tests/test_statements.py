@@ -1,0 +1,117 @@
+"""The statements that rotation writes with, against what tests/statements.py says of them."""
+
+import json
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aiosess.rotation import MAX_RETIRED
+from aiosess.session import Retired, retired_from_json
+from aiosess.store import statement
+from tests.statements import CONFIG, Stored, adopted, lease, rotated
+from tests.test_rotation import OTHER_HASH, ROW, SECRET_HASH, START, at, token
+
+one_database = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+NEW_HASH = b"\x03" * 32
+COLUMNS = [field.name for field in fields(Stored)]
+INSERT = f"""
+    insert into aiosess_sessions ({", ".join(COLUMNS)}, idle_timeout)
+    values ({", ".join(f"${n}" for n in range(1, len(COLUMNS) + 1))}, interval '1 day')
+"""  # noqa: S608 - the names are ours
+
+# Up to the microsecond: time stands still in a transaction.
+seconds = st.sampled_from([-3600, -1, -0.000001, 0, 0.000001, 1, 600])
+instants = st.none() | seconds.map(at)
+clients = st.sampled_from(["one", "other"])
+rows = st.builds(
+    lambda **changes: replace(ROW, **changes),
+    promoted_at=st.sampled_from([at(-1), at(-3600)]),
+    settled_at=instants,
+    mint_until=instants,
+    holder=st.none() | clients,
+    promoted_by=st.none() | clients,
+    holder_until=instants,
+    leased_to=st.none() | clients,
+    leased_for=st.sampled_from([None, "current", "parent"]),
+    retired=st.lists(st.builds(Retired, st.uuids().map(str), seconds), max_size=MAX_RETIRED + 1).map(tuple),
+    expires_at=st.sampled_from([START, at(0.000001), at(1), at(600)]),
+)
+
+
+def moved(row: Stored, by: timedelta) -> Stored:
+    """Return a row whose instants are later by some time."""
+    instants = {name: value + by for name in COLUMNS if isinstance(value := getattr(row, name), datetime)}
+    retired = tuple(Retired(each.token_id, round(each.at + by.total_seconds(), 6)) for each in row.retired)
+    return replace(row, **instants, retired=retired)
+
+
+async def run(pg: asyncpg.Connection, row: Stored, name: str, *arguments: Any) -> Stored | None:
+    """Run a statement on a table of one row, at the start; return the row it leaves, or None if it wrote nothing."""
+    transaction = pg.transaction()
+    await transaction.start()
+    try:
+        by = await pg.fetchval("select now()") - START
+        before = moved(row, by)
+        values = {column: getattr(before, column) for column in COLUMNS} | {"retired": json.dumps(before.retired)}
+        await pg.execute(INSERT, *values.values())
+        arguments_moved = [each + by if isinstance(each, datetime) else each for each in arguments]
+        if not await pg.fetch(statement(name, "public"), row.id, *arguments_moved):
+            return None
+        (record,) = await pg.fetch("select * from aiosess_sessions")
+    finally:
+        await transaction.rollback()
+    changed = {"retired": retired_from_json(record["retired"]), "revision": row.revision}  # which a trigger sets
+    return moved(Stored(**{name: record[name] for name in COLUMNS} | changed), -by)
+
+
+def is_live(row: Stored) -> bool:
+    """Whether a row lives at the start."""
+    return row.expires_at > START
+
+
+@pytest.mark.threat("ROT-02", "ROT-08")
+@one_database
+@given(row=rows, judged=st.sampled_from(["current", "current", "child"]), client=clients, is_holder=st.booleans())
+async def test_lease(pg: asyncpg.Connection, row: Stored, judged: str, client: str, *, is_holder: bool) -> None:
+    """The lease is taken if the row lives, has the token that was judged, and is_lease_free() says so."""
+    for presented in ("current", "parent"):
+        leased, is_taken = lease(row, START, presented, client, is_holder=is_holder)
+        times = CONFIG.rotation_overlap, CONFIG.late_window
+        after = await run(pg, row, "lease", judged, presented, is_holder, *times, client)
+        assert after == (leased if is_taken and is_live(row) and judged == row.token_id else None)
+
+
+@pytest.mark.threat("ROT-04", "ROT-07")
+@one_database
+@given(row=rows, judged=st.sampled_from(["current", "current", "child"]), settled_at=instants, client=clients)
+async def test_adopt(
+    pg: asyncpg.Connection, row: Stored, judged: str, settled_at: datetime | None, client: str
+) -> None:
+    """A presented token becomes current if the row lives and is as it was judged; the last few retired are kept."""
+    presented = token("presented", 7, "its parent")
+    given = (presented.version, presented.id, presented.parent_id, MAX_RETIRED)
+    for settled in (row.settled_at, settled_at):
+        is_judged = judged == row.token_id and settled == row.settled_at
+        after = await run(pg, row, "adopt", *given, judged, settled, client)
+        kept = adopted(row, presented, START, client)
+        kept = replace(kept, retired=kept.retired[-MAX_RETIRED:])
+        assert after == (kept if is_live(row) and is_judged else None)
+
+
+@pytest.mark.threat("SES-02")
+@one_database
+@given(row=rows, had=st.sampled_from([SECRET_HASH, NEW_HASH, OTHER_HASH]), client=clients, proves=st.booleans())
+async def test_rotate(pg: asyncpg.Connection, row: Stored, had: bytes, client: str, *, proves: bool) -> None:
+    """The secret that was presented is replaced if the row lives, once more too; nothing of the old tokens stays."""
+    row = replace(row, secret_hash=had, authenticated_at=at(-1))
+    fresh = token("fresh", row.version + (had != NEW_HASH), None, NEW_HASH)
+    after = await run(pg, row, "rotate", SECRET_HASH, NEW_HASH, fresh.id, proves, client)
+    new = rotated(row, fresh, START, client)
+    if proves:
+        new = replace(new, authenticated_at=START)
+    assert after == (new if is_live(row) and had in {SECRET_HASH, NEW_HASH} else None)
