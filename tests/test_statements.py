@@ -17,6 +17,7 @@ from tests.statements import CONFIG, Stored, adopted, lease, rotated
 from tests.test_rotation import OTHER_HASH, ROW, SECRET_HASH, START, at, token
 
 one_database = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+DAY = timedelta(days=1)  # the idle timeout
 NEW_HASH = b"\x03" * 32
 COLUMNS = [field.name for field in fields(Stored)]
 INSERT = f"""
@@ -39,8 +40,16 @@ rows = st.builds(
     leased_to=st.none() | clients,
     leased_for=st.sampled_from([None, "current", "parent"]),
     retired=st.lists(st.builds(Retired, st.uuids().map(str), seconds), max_size=MAX_RETIRED + 1).map(tuple),
-    expires_at=st.sampled_from([START, at(0.000001), at(1), at(600)]),
+    expires_at=st.sampled_from([START, at(0.000001), START + 2 * DAY]),
+    ends_at=st.sampled_from([at(600), START + 2 * DAY, START + 3 * DAY]),
 )
+
+
+def later(value: Any, by: timedelta) -> Any:
+    """Return an argument of a statement; instants in it are later by some time."""
+    if isinstance(value, list):
+        return [later(each, by) for each in value]
+    return value + by if isinstance(value, datetime) else value
 
 
 def moved(row: Stored, by: timedelta) -> Stored:
@@ -50,8 +59,8 @@ def moved(row: Stored, by: timedelta) -> Stored:
     return replace(row, **instants, retired=retired)
 
 
-async def run(pg: asyncpg.Connection, row: Stored, name: str, *arguments: Any) -> Stored | None:
-    """Run a statement on a table of one row, at the start; return the row it leaves, or None if it wrote nothing."""
+async def run(pg: asyncpg.Connection, row: Stored, name: str, *arguments: Any) -> Stored:
+    """Run a statement on a table of one row, at the start, and return the row that it leaves."""
     transaction = pg.transaction()
     await transaction.start()
     try:
@@ -59,9 +68,7 @@ async def run(pg: asyncpg.Connection, row: Stored, name: str, *arguments: Any) -
         before = moved(row, by)
         values = {column: getattr(before, column) for column in COLUMNS} | {"retired": json.dumps(before.retired)}
         await pg.execute(INSERT, *values.values())
-        arguments_moved = [each + by if isinstance(each, datetime) else each for each in arguments]
-        if not await pg.fetch(statement(name, "public"), row.id, *arguments_moved):
-            return None
+        await pg.execute(statement(name, "public"), *(later(each, by) for each in arguments))
         (record,) = await pg.fetch("select * from aiosess_sessions")
     finally:
         await transaction.rollback()
@@ -82,8 +89,8 @@ async def test_lease(pg: asyncpg.Connection, row: Stored, judged: str, client: s
     for presented in ("current", "parent"):
         leased, is_taken = lease(row, START, presented, client, is_holder=is_holder)
         times = CONFIG.rotation_overlap, CONFIG.late_window
-        after = await run(pg, row, "lease", judged, presented, is_holder, *times, client)
-        assert after == (leased if is_taken and is_live(row) and judged == row.token_id else None)
+        after = await run(pg, row, "lease", row.id, judged, presented, is_holder, *times, client)
+        assert after == (leased if is_taken and is_live(row) and judged == row.token_id else row)
 
 
 @pytest.mark.threat("ROT-04", "ROT-07")
@@ -97,10 +104,10 @@ async def test_adopt(
     given = (presented.version, presented.id, presented.parent_id, MAX_RETIRED)
     for settled in (row.settled_at, settled_at):
         is_judged = judged == row.token_id and settled == row.settled_at
-        after = await run(pg, row, "adopt", *given, judged, settled, client)
+        after = await run(pg, row, "adopt", row.id, *given, judged, settled, client)
         kept = adopted(row, presented, START, client)
         kept = replace(kept, retired=kept.retired[-MAX_RETIRED:])
-        assert after == (kept if is_live(row) and is_judged else None)
+        assert after == (kept if is_live(row) and is_judged else row)
 
 
 @pytest.mark.threat("SES-02")
@@ -110,8 +117,24 @@ async def test_rotate(pg: asyncpg.Connection, row: Stored, had: bytes, client: s
     """The secret that was presented is replaced if the row lives, once more too; nothing of the old tokens stays."""
     row = replace(row, secret_hash=had, authenticated_at=at(-1))
     fresh = token("fresh", row.version + (had != NEW_HASH), None, NEW_HASH)
-    after = await run(pg, row, "rotate", SECRET_HASH, NEW_HASH, fresh.id, proves, client)
+    after = await run(pg, row, "rotate", row.id, SECRET_HASH, NEW_HASH, fresh.id, proves, client)
     new = rotated(row, fresh, START, client)
     if proves:
         new = replace(new, authenticated_at=START)
-    assert after == (new if is_live(row) and had in {SECRET_HASH, NEW_HASH} else None)
+    assert after == (new if is_live(row) and had in {SECRET_HASH, NEW_HASH} else row)
+
+
+@pytest.mark.threat("ROT-03", "ROT-07")
+@one_database
+@given(row=rows, settled=st.sampled_from(["current", "parent", None]), when=seconds)
+async def test_touch(pg: asyncpg.Connection, row: Stored, settled: str | None, when: float) -> None:
+    """A mark of a token that is no longer current, or has settled before, settles nothing; activity never goes back."""
+    after = await run(pg, row, "touch", [row.id], [at(when)], [settled])
+    is_first = row.settled_at is None and settled == row.token_id
+    touched = replace(
+        row,
+        last_active_at=max(row.last_active_at, at(when)),
+        expires_at=min(max(row.expires_at, at(when) + DAY), row.ends_at),
+        settled_at=at(when) if is_first else row.settled_at,
+    )
+    assert after == (touched if is_live(row) else row)
