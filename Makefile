@@ -31,10 +31,10 @@ test: $(VENV)/.test
 	@echo "pytest" && $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
 # mutmut remembers earlier verdicts, also those that a new test would change: each run starts from nothing. It changes
-# functions only; the second program changes what stands outside of them.
+# functions only; the second program changes what stands outside of them, the third the statements in sql/.
 mutants: $(VENV)/.mutation
 	@rm -rf mutants && $(BIN)/python -m mutmut run && $(BIN)/python -m mutmut results
-	@$(BIN)/python -m tests.module_mutants
+	@$(BIN)/python -m tests.module_mutants && $(BIN)/python -m tests.sql_mutants
 
 # A stamp per extra, renewed when what is to be installed changes. While pip works, .unfinished stands in the folder:
 # when it is still there at the next start, or Python doesn't start, the environment was left half made and goes.

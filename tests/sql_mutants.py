@@ -1,0 +1,129 @@
+"""
+Change the statements of rotation in sql/, one place at a time: tests/test_statements.py has to notice.
+
+mutmut changes Python only. Prints the changes that no test noticed. Usage: python -m tests.sql_mutants
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from aiosess.embedded import EmbeddedPostgres
+
+ROOT = Path(__file__).parent.parent
+
+# By statement: what stands there, and what stands there instead. Types stay as they are, or PostgreSQL would refuse it.
+CHANGES = {
+    "lease": [
+        ("mint_until = now() + $5::interval", "mint_until = now() + $6::interval, promoted_by = s.promoted_by"),
+        ("mint_until = now() + $5::interval", "mint_until = now() + 0 * $5::interval"),
+        ("leased_to = $7", "leased_to = left($7::text, 0)"),
+        ("leased_for = $3,", "leased_for = $2,"),
+        (
+            "when $4::boolean then now() + $6::interval",
+            "when $4::boolean then now() + least($5::interval, $6::interval)",
+        ),
+        ("when $4::boolean then now() + $6::interval", "when not $4::boolean then now() + $6::interval"),
+        ("when s.leased_for = $3 then s.holder_until", "when s.leased_for = $3 then null"),
+        ("when s.leased_for = $3 then s.holder_until", "when s.leased_for = $2 then s.holder_until"),
+        ("else now() + $5::interval\n    end\nwhere", "else now() + $6::interval\n    end\nwhere"),
+        ("else now() + $5::interval\n    end\nwhere", "else s.holder_until\n    end\nwhere"),
+        (" and s.expires_at > now()", ""),
+        (" and s.token_id = $2", " and $2::text is not null"),
+        ("case when $4::boolean then s.holder_until else s.mint_until end", "s.mint_until"),
+        ("case when $4::boolean then s.holder_until else s.mint_until end", "s.holder_until"),
+        ("'-infinity') <= now()", "'-infinity') < now()"),
+    ],
+    "adopt": [
+        ("parent_id = $4,", "parent_id = coalesce(left($4::text, 0), s.token_id),"),
+        ("parent_id = $4,", "parent_id = coalesce(s.parent_id, $4::text),"),
+        ("promoted_at = now(),", ""),
+        ("settled_at = null,", ""),
+        (
+            "case when s.settled_at is null then s.holder else coalesce(s.promoted_by, s.holder) end",
+            "coalesce(s.promoted_by, s.holder)",
+        ),
+        ("case when s.settled_at is null then s.holder else coalesce(s.promoted_by, s.holder) end", "s.holder"),
+        ("coalesce(s.promoted_by, s.holder) end", "s.promoted_by end"),
+        ("promoted_by = case when s.leased_to = $8 then $8 end", "promoted_by = $8"),
+        ("promoted_by = case when s.leased_to = $8 then $8 end", "promoted_by = s.leased_to"),
+        (
+            "promoted_by = case when s.leased_to = $8 then $8 end",
+            "promoted_by = case when s.leased_to = $8 then $8 else s.promoted_by end",
+        ),
+        ("+ 1 - $5::int", "- $5::int"),
+        ("+ 1 - $5::int", "+ 2 - $5::int"),
+        ("jsonb_build_array(s.token_id,", "jsonb_build_array($3::text,"),
+        ("extract(epoch from now())", "extract(epoch from s.promoted_at)"),
+        (" and s.expires_at > now()", ""),
+        (" and s.token_id = $6", " and $6::text is not null"),
+        (" and s.settled_at is not distinct from $7", " and ($7::timestamptz is null or true)"),
+    ],
+    "rotate": [
+        ("promoted_at = now(),", ""),
+        ("settled_at = now(),", ""),
+        ("parent_id = null,", ""),
+        ("mint_until = null,", ""),
+        ("holder = $6,", "holder = coalesce(s.holder, $6),"),
+        ("promoted_by = null,", ""),
+        ("holder_until = null,", ""),
+        ("leased_to = null,", ""),
+        ("leased_for = null,", ""),
+        ("retired = '[]'::jsonb,", ""),
+        ("case when s.secret_hash = $3 then s.version else s.version + 1 end", "s.version + 1"),
+        (" and s.secret_hash in ($2, $3)", " and (s.secret_hash in ($2, $3) or true)"),
+        (" and s.expires_at > now()", ""),
+    ],
+    "touch": [
+        ("s.settled_at is null and s.token_id = t.settled_id", "s.token_id = t.settled_id"),
+        ("s.settled_at is null and s.token_id = t.settled_id", "s.settled_at is null and t.settled_id is not null"),
+        ("greatest(s.last_active_at, t.active_at)", "t.active_at"),
+        ("greatest(s.expires_at, t.active_at + s.idle_timeout)", "t.active_at + s.idle_timeout"),
+        (
+            "least(greatest(s.expires_at, t.active_at + s.idle_timeout), s.ends_at)",
+            "greatest(s.expires_at, t.active_at + s.idle_timeout)",
+        ),
+        (" and s.expires_at > now()", ""),
+        ("then t.active_at else s.settled_at", "then now() else s.settled_at"),
+    ],
+}
+
+
+def is_noticed(folder: Path, environment: dict[str, str]) -> bool:
+    """Tell whether a test fails."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/test_statements.py"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False).returncode != 0
+
+
+def main() -> int:
+    """Try every change and return how many went unnoticed."""
+    survived = 0
+    with tempfile.TemporaryDirectory(prefix="aiosess") as name, EmbeddedPostgres(Path(name) / "pg") as postgres:
+        folder = Path(name) / "copy"
+        folder.mkdir()
+        for part in ("aiosess", "tests", "pyproject.toml"):
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, folder / part)
+        environment = os.environ | {"PYTHONPATH": str(folder), "DATABASE_URL": postgres.dsn}
+        if is_noticed(folder, environment):
+            sys.exit("the tests fail without any change")
+        for statement, changes in CHANGES.items():
+            path = folder / "aiosess" / "sql" / f"{statement}.sql"
+            text = path.read_text(encoding="utf-8")
+            for old, new in changes:
+                if text.count(old) != 1:
+                    sys.exit(f"{statement}.sql does not have once: {old}")
+                path.write_text(text.replace(old, new), encoding="utf-8")
+                if not is_noticed(folder, environment):
+                    survived += 1
+                    print(f"{statement}.sql: {old}  ->  {new}", flush=True)  # noqa: T201 - its result
+            path.write_text(text, encoding="utf-8")
+    print(f"{sum(map(len, CHANGES.values()))} changes of SQL, {survived} unnoticed")  # noqa: T201 - the same
+    return survived
+
+
+if __name__ == "__main__":
+    main()
