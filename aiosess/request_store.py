@@ -146,6 +146,7 @@ class RequestStore(SessionStore):
             judged.token_id,
             judged.settled_at,
             client,
+            self._config.late_window,
         )
         if row is not None:
             at = self.clock.now()
@@ -155,8 +156,18 @@ class RequestStore(SessionStore):
 
     async def lease(self, judged: Row, token: Token, client: str, *, is_holder: bool) -> Row | None:
         """Take the right to mint a successor of a presented token, if the lease is free for this client."""
-        overlap, lateness = self._config.rotation_overlap, self._config.late_window
-        return await self._one("lease", judged.id, judged.token_id, token.id, is_holder, overlap, lateness, client)
+        config = self._config
+        return await self._one(
+            "lease",
+            judged.id,
+            judged.token_id,
+            token.id,
+            is_holder,
+            config.rotation_overlap,
+            config.late_window,
+            client,
+            judged.settled_at,
+        )
 
     async def rotate(self, presented: Token, fresh: Token, client: str, *, reauthenticated: bool) -> Row | None:
         """Replace the session's secret, if the presented one still is its secret."""

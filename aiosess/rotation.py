@@ -18,8 +18,9 @@ from aiosess.config import SessionConfig
 from aiosess.session import Row
 from aiosess.token import Token
 
-# The row keeps this many retired tokens. Within late_window, which is shorter than rotate_every, honest use retires
-# one or two; each further one needs another crash or a second holder.
+# The row keeps this many retired tokens. Before a version settles honest use retires one or two; each further one needs
+# another crash or a second holder. When there is no room left a sibling is reuse: were one forgotten instead, it would
+# be a sibling again, and two holders could take turns for ever.
 MAX_RETIRED = 8
 
 
@@ -88,7 +89,8 @@ def judge(row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdi
     if row.settled_at is None:
         if token.id == row.parent_id:
             return ROLLBACK
-        if retired_at is None and token.version == row.version and token.parent_id == row.parent_id:
+        is_new = retired_at is None and len(row.retired) < MAX_RETIRED
+        if is_new and token.version == row.version and token.parent_id == row.parent_id:
             return SIBLING
     return AHEAD if token.version > row.version else REUSE
 
@@ -102,11 +104,12 @@ def is_lease_free(row: Row, now: datetime, *, is_holder: bool) -> bool:
     """
     Say whether a successor may be minted for a client; ``lease.sql`` says the same when it takes the lease.
 
-    The holder, with whom the session is at home, gets no second successor for
-    as long as a request may be late: who left with the parent before its
-    successor arrived must not have another one minted. Others wait for one
-    overlap. Those that they get for one token keep the holder waiting for one
-    overlap in all, or a thief who asks often and throws every successor away
+    Nobody gets a second successor within one overlap. The holder, with whom
+    the session is at home, gets none after its own for as long as a request
+    may be late: who left with the parent before its successor arrived must
+    not have another one minted. Others wait for two overlaps after theirs,
+    and twice as long for each further one of the same token: so the holder's
+    turn comes, or a thief who asks often and throws every successor away
     would keep the owner from getting any.
     """
     until = row.holder_until if is_holder else row.mint_until

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from aiosess import rotation
 from aiosess.config import SessionConfig
-from aiosess.rotation import ADOPTED, Verdict, is_lease_free
+from aiosess.rotation import ADOPTED, MAX_RETIRED, Verdict, is_lease_free
 from aiosess.session import Retired, Row
 from aiosess.token import Token
 
@@ -18,6 +18,7 @@ class Stored(Row):
 
     leased_to: str | None = None
     leased_for: str | None = None
+    leased_often: int = 0
 
 
 def lease(
@@ -26,15 +27,24 @@ def lease(
     """Return the row after a successor of a presented token was asked for, and whether the lease was taken."""
     if not is_lease_free(judged, now, is_holder=is_holder):
         return judged, False
-    until: datetime | None = now + (CONFIG.late_window if is_holder else CONFIG.rotation_overlap)
-    if not is_holder and judged.leased_for == presented:
-        until = judged.holder_until
-    overlap = now + CONFIG.rotation_overlap
-    return replace(judged, mint_until=overlap, holder_until=until, leased_to=client, leased_for=presented), True
+    often = judged.leased_often if judged.leased_for == presented else 0
+    overlap = CONFIG.rotation_overlap
+    mint_until = now + overlap * (1 if is_holder else 2 ** (often + 1))
+    holder_until = now + (CONFIG.late_window if is_holder else overlap)
+    return replace(
+        judged,
+        mint_until=max(judged.mint_until or now, mint_until),
+        holder_until=max(judged.holder_until or now, holder_until),
+        leased_to=client,
+        leased_for=presented,
+        leased_often=often + (not is_holder),
+    ), True
 
 
 def adopted(judged: Stored, presented: Token, now: datetime, client: str | None = None) -> Stored:
-    """Return the row after a presented token became the current one; all that ever retired are kept."""
+    """Return the row after a presented token became the current one."""
+    since = (now - CONFIG.late_window).timestamp()
+    kept = [each for each in judged.retired if each.at > since or presented.version == judged.version]
     return replace(
         judged,
         version=presented.version,
@@ -44,7 +54,7 @@ def adopted(judged: Stored, presented: Token, now: datetime, client: str | None 
         settled_at=None,
         holder=rotation.holder_of(judged),
         promoted_by=client if judged.leased_to == client else None,
-        retired=(*judged.retired, Retired(judged.token_id, now.timestamp())),
+        retired=(*kept, Retired(judged.token_id, now.timestamp()))[-MAX_RETIRED:],
     )
 
 
@@ -77,5 +87,6 @@ def rotated(judged: Stored, fresh: Token, now: datetime, client: str) -> Stored:
         holder_until=None,
         leased_to=None,
         leased_for=None,
+        leased_often=0,
         retired=(),
     )

@@ -17,7 +17,7 @@ from aiosess.config import SessionConfig
 from aiosess.rotation import ADOPTED, MAX_RETIRED, Meaning, Verdict, is_lease_free, judge
 from aiosess.session import Retired, Row
 from aiosess.token import Token
-from tests.statements import Stored, lease, written
+from tests.statements import Stored, adopted, lease, written
 
 CONFIG = SessionConfig()
 OVERLAP, LATE, ROTATE = 60, 600, 900  # seconds, the defaults
@@ -329,21 +329,24 @@ def test_verdict_is_frozen() -> None:
 # The retired tokens that are kept
 
 
-def test_eight_retired_tokens_are_kept() -> None:
-    """Each of the last eight is late; one that was dropped is reuse once the current token has settled."""
+@pytest.mark.threat("ROT-04")
+def test_no_sibling_is_taken_when_the_list_is_full() -> None:
+    """While eight retired tokens are kept there is no new sibling: one of them would have to be forgotten."""
     assert MAX_RETIRED == 8
-    kept = row(settled_at=at(60), retired=retired(**{f"r{n}": n for n in range(1, 1 + MAX_RETIRED)}))
-    assert {meaning(kept, token(f"r{n}", 4, "x"), 100) for n in range(1, 9)} == {Meaning.LATE}
-    assert meaning(kept, token("r0", 4, "x"), 100) is Meaning.REUSE
+    crowd = row(retired=retired(**{f"r{n}": n for n in range(1, 1 + MAX_RETIRED)}))
+    assert {meaning(crowd, token(f"r{n}"), 100) for n in range(1, 9)} == {Meaning.LATE}
+    assert meaning(crowd, token("new"), 100) is Meaning.REUSE
+    assert meaning(replace(crowd, retired=crowd.retired[1:]), token("new"), 100) is Meaning.SIBLING
 
 
 @pytest.mark.threat("ROT-10")
-def test_dropped_sibling_counts_as_unseen() -> None:
-    """Of more than eight siblings the first counts as a new one, until one of them settles: nobody is logged out."""
-    crowd = row(retired=retired(**{f"r{n}": n for n in range(1, 1 + MAX_RETIRED)}))
-    assert meaning(crowd, token("r1"), 100) is Meaning.LATE
-    assert meaning(crowd, token("r0"), 100) is Meaning.SIBLING
-    assert meaning(replace(crowd, settled_at=at(100)), token("r0"), 100) is Meaning.REUSE
+def test_promotion_makes_room() -> None:
+    """What retired late_window ago or longer is forgotten when the next version is promoted, not with a sibling."""
+    before = row(retired=retired(long_ago=0, lately=0.001))
+    promoted = adopted(before, token("next", 6, "current"), at(LATE))
+    assert [each.token_id for each in promoted.retired] == ["lately", "current"]
+    sibling = adopted(before, token("next"), at(LATE))
+    assert [each.token_id for each in sibling.retired] == ["long_ago", "lately", "current"]
 
 
 # Against a table, and against the simulation
@@ -365,7 +368,9 @@ rows = st.builds(
     settled_at=st.none() | instants,
     mint_until=st.none() | instants,
     retired=st.lists(
-        st.builds(Retired, ids, instants.map(datetime.timestamp)), max_size=4, unique_by=lambda r: r[0]
+        st.builds(Retired, ids | st.uuids().map(str), instants.map(datetime.timestamp)),
+        max_size=MAX_RETIRED,
+        unique_by=lambda r: r[0],
     ).map(tuple),
 )
 tokens = st.builds(
@@ -385,7 +390,9 @@ TABLE: list[Line] = [
     (Meaning.ROLLBACK, lambda r, t, _: r.settled_at is None and t.id == r.parent_id),
     (
         Meaning.SIBLING,
-        lambda r, t, age: r.settled_at is None and age is None and (t.version, t.parent_id) == (r.version, r.parent_id),
+        lambda r, t, age: (
+            (r.settled_at, age, t.version, t.parent_id) == (None, None, r.version, r.parent_id) and len(r.retired) < 8
+        ),
     ),
     (Meaning.AHEAD, lambda r, t, _: t.version > r.version),
     (Meaning.REUSE, lambda _r, _t, _age: True),
@@ -421,15 +428,26 @@ def test_lease_is_longer_for_the_holder(seconds: float, *, is_holder: bool, free
     assert is_lease_free(leased, at(seconds), is_holder=is_holder) is free
 
 
-def test_others_keep_the_holder_waiting_once() -> None:
-    """However often others take the lease of a token, the holder waits for one overlap from the first time on."""
-    earlier = row(holder_until=START, leased_for="parent")
-    leased, _ = lease(earlier, START, "current", is_holder=False)
-    assert not is_lease_free(leased, at(OVERLAP - 0.001), is_holder=True)
-    again, taken = lease(leased, at(OVERLAP), "current", is_holder=False)
+def test_others_wait_twice_as_long_each_time() -> None:
+    """What others get keeps the holder waiting for one overlap, and them for two, four, eight."""
+    judged, now = row(holder_until=START, leased_for="parent", leased_often=7), 0
+    for waits in (2, 4, 8, 16):
+        judged, taken = lease(judged, at(now), "current", is_holder=False)
+        assert taken
+        assert not is_lease_free(judged, at(now + OVERLAP - 0.001), is_holder=True)
+        assert is_lease_free(judged, at(now + OVERLAP), is_holder=True)
+        now += OVERLAP * waits
+        assert not is_lease_free(judged, at(now - 0.001), is_holder=False)
+
+
+def test_what_others_get_never_shortens_the_holders_wait() -> None:
+    """After a successor of its own the holder waits to the end, whatever others get meanwhile."""
+    leased, _ = lease(row(), START, "current", is_holder=True)
+    other, taken = lease(leased, at(OVERLAP), "current", is_holder=False)
     assert taken
-    assert is_lease_free(again, at(OVERLAP), is_holder=True)
-    assert not is_lease_free(again, at(OVERLAP), is_holder=False)
+    assert not is_lease_free(other, at(LATE - 0.001), is_holder=True)
+    assert is_lease_free(other, at(LATE), is_holder=True)
+    assert is_lease_free(other, at(3 * OVERLAP), is_holder=False)
 
 
 def test_client_is_at_home_when_its_token_has_settled() -> None:
@@ -458,7 +476,7 @@ def test_current_token_stays_as_judged_until_a_known_instant(judged: Row, after:
 
 @dataclass
 class Sim:
-    """The row of the simulation beside DESIGN.md, in seconds: an independent state machine of the same table."""
+    """The row of the simulation beside DESIGN.md, in seconds, and a limit to siblings: an independent state machine."""
 
     version: int = 1
     current: int = 0
@@ -467,6 +485,7 @@ class Sim:
     settled: float | None = 0
     lease: float = 0
     retired: dict[int, float] = field(default_factory=dict)
+    adopted: int = 0  # of this version
 
     def judge(  # noqa: PLR0911 - one per line of the table
         self, presented: tuple[int, int, int | None], now: float
@@ -487,7 +506,8 @@ class Sim:
             return "late", False
         if self.settled is None and token_id == self.parent:
             return "rollback", self._mint(now)
-        if self.settled is None and since is None and (version, parent) == (self.version, self.parent):
+        is_new = since is None and self.adopted < MAX_RETIRED
+        if self.settled is None and is_new and (version, parent) == (self.version, self.parent):
             self._adopt(presented, now)
             return "sibling", False
         return "reuse", False
@@ -500,6 +520,7 @@ class Sim:
 
     def _adopt(self, presented: tuple[int, int, int | None], now: float) -> None:
         self.retired[self.current] = now
+        self.adopted = self.adopted + 1 if presented[1] == self.version else 1
         self.current, self.version, self.parent = presented
         self.promoted, self.settled = now, None
 

@@ -142,7 +142,7 @@ def tell_no_going_back(patch: pytest.MonkeyPatch) -> None:
 
 def lease_for_an_overlap(patch: pytest.MonkeyPatch) -> None:
     """Treat the holder of a lease like anybody else; what that does for a thief is another bug."""
-    stating("lease", r"(now\(\) \+ )\$6", r"\1least($6::interval, $5)")(patch)
+    stating("lease", r"(then )\$6", r"\1least($6::interval, $5)")(patch)
     patch.setattr(Rotation, "go_on", lambda *_: None)
 
 
@@ -181,11 +181,11 @@ BUGS = {
         ),
     ),
     "retired tokens are forgotten": Bug(
-        "P5", "slow", stating("adopt", r"where r\.place > .*? \$5::int", "where r.place > 1000 + $5::int")
+        "P5", "slow", stating("adopt", r"r\.place > .*? \$5::int", "r.place > 1000 + $5::int")
     ),
     "settled at once": Bug("P2", "crash", stating("adopt", "settled_at = null", "settled_at = now()")),
     "the lease is not looked at": Bug("P4", None, stating("lease", r"(?<=and )coalesce\(case.*\) <= now\(\)", "true")),
-    "a thief may keep the lease": Bug("P3", None, stating("lease", r"when s.leased_for = .*?\n", "")),
+    "a thief may keep the lease": Bug("P3", None, stating("lease", r"power\(.*?\)|(?<=else )2", "1")),
     "the lease ends before the last upload": Bug("P2", "upload", lease_for_an_overlap),
     "revocation deletes nothing": Bug(
         "P1", None, stating("revoke", r"delete from (\S+) s", r"update \1 s set ip = s.ip")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiosess.rotation import MAX_RETIRED
-from aiosess.session import Retired, retired_from_json
+from aiosess.session import Retired, Row, retired_from_json
 from aiosess.store import statement
 from tests.statements import CONFIG, Stored, adopted, lease, rotated
 from tests.test_rotation import OTHER_HASH, ROW, SECRET_HASH, START, at, token
@@ -26,8 +26,10 @@ INSERT = f"""
 """  # noqa: S608 - the names are ours
 
 # Up to the microsecond: time stands still in a transaction.
-seconds = st.sampled_from([-3600, -1, -0.000001, 0, 0.000001, 1, 600])
+seconds = st.sampled_from([-3600, -600.000001, -600, -599, -1, -0.000001, 0, 0.000001, 1, 600])
 instants = st.none() | seconds.map(at)
+presentable = st.sampled_from(["current", "parent"])
+differences = st.sampled_from(["", "", "token", "mark"])
 clients = st.sampled_from(["one", "other"])
 rows = st.builds(
     lambda **changes: replace(ROW, **changes),
@@ -38,7 +40,8 @@ rows = st.builds(
     promoted_by=st.none() | clients,
     holder_until=instants,
     leased_to=st.none() | clients,
-    leased_for=st.sampled_from([None, "current", "parent"]),
+    leased_for=st.none() | presentable,
+    leased_often=st.integers(0, 3),
     retired=st.lists(st.builds(Retired, st.uuids().map(str), seconds), max_size=MAX_RETIRED + 1).map(tuple),
     expires_at=st.sampled_from([START, at(0.000001), START + 2 * DAY]),
     ends_at=st.sampled_from([at(600), START + 2 * DAY, START + 3 * DAY]),
@@ -81,33 +84,33 @@ def is_live(row: Stored) -> bool:
     return row.expires_at > START
 
 
+def judged(row: Row, differs: str) -> tuple[str, datetime | None]:
+    """Return token and settled mark of the row that was judged, which may differ from the one that is there now."""
+    settled_at = at(1) if row.settled_at is None else None
+    return "another" if differs == "token" else row.token_id, settled_at if differs == "mark" else row.settled_at
+
+
 @pytest.mark.threat("ROT-02", "ROT-08")
 @one_database
-@given(row=rows, judged=st.sampled_from(["current", "current", "child"]), client=clients, is_holder=st.booleans())
-async def test_lease(pg: asyncpg.Connection, row: Stored, judged: str, client: str, *, is_holder: bool) -> None:
-    """The lease is taken if the row lives, has the token that was judged, and is_lease_free() says so."""
-    for presented in ("current", "parent"):
-        leased, is_taken = lease(row, START, presented, client, is_holder=is_holder)
-        times = CONFIG.rotation_overlap, CONFIG.late_window
-        after = await run(pg, row, "lease", row.id, judged, presented, is_holder, *times, client)
-        assert after == (leased if is_taken and is_live(row) and judged == row.token_id else row)
+@given(row=rows, differs=differences, presented=presentable, is_holder=st.booleans())
+async def test_lease(pg: asyncpg.Connection, row: Stored, differs: str, presented: str, *, is_holder: bool) -> None:
+    """The lease is taken if the row lives and is as it was judged, and is_lease_free() says so."""
+    token_id, settled_at = judged(row, differs)
+    times = CONFIG.rotation_overlap, CONFIG.late_window
+    after = await run(pg, row, "lease", row.id, token_id, presented, is_holder, *times, "other", settled_at)
+    leased, is_taken = lease(row, START, presented, "other", is_holder=is_holder)
+    assert after == (leased if is_taken and is_live(row) and not differs else row)
 
 
 @pytest.mark.threat("ROT-04", "ROT-07")
 @one_database
-@given(row=rows, judged=st.sampled_from(["current", "current", "child"]), settled_at=instants, client=clients)
-async def test_adopt(
-    pg: asyncpg.Connection, row: Stored, judged: str, settled_at: datetime | None, client: str
-) -> None:
-    """A presented token becomes current if the row lives and is as it was judged; the last few retired are kept."""
-    presented = token("presented", 7, "its parent")
-    given = (presented.version, presented.id, presented.parent_id, MAX_RETIRED)
-    for settled in (row.settled_at, settled_at):
-        is_judged = judged == row.token_id and settled == row.settled_at
-        after = await run(pg, row, "adopt", row.id, *given, judged, settled, client)
-        kept = adopted(row, presented, START, client)
-        kept = replace(kept, retired=kept.retired[-MAX_RETIRED:])
-        assert after == (kept if is_live(row) and is_judged else row)
+@given(row=rows, differs=differences, version=st.integers(ROW.version, ROW.version + 2), client=clients)
+async def test_adopt(pg: asyncpg.Connection, row: Stored, differs: str, version: int, client: str) -> None:
+    """A presented token becomes current if the row lives and is as it was judged."""
+    presented = token("presented", version, "its parent")
+    given = presented.version, presented.id, presented.parent_id, MAX_RETIRED
+    after = await run(pg, row, "adopt", row.id, *given, *judged(row, differs), client, CONFIG.late_window)
+    assert after == (adopted(row, presented, START, client) if is_live(row) and not differs else row)
 
 
 @pytest.mark.threat("SES-02")

@@ -441,8 +441,8 @@ async def test_touches_are_hot_updates(alone: tuple[asyncpg.Pool, asyncpg.Connec
 STATEMENTS = {
     "load": [uuid4()],
     "check": [_array(uuid4() for _ in range(200)), _array([0] * 200)],
-    "adopt": [uuid4(), 2, "AAAAAAAAAAA", "AAAAAAAAAAA", 8, "AAAAAAAAAAA", None, "holder"],
-    "lease": [uuid4(), "AAAAAAAAAAA", "AAAAAAAAAAA", True, timedelta(minutes=1), timedelta(minutes=10), "client"],
+    "adopt": [uuid4(), 2, "AAAAAAAAAAA", "AAAAAAAAAAA", 8, "AAAAAAAAAAA", None, "holder", timedelta(minutes=10)],
+    "lease": [uuid4(), "AAAAAAAAAAA", "AAAAAAAAAAA", True, timedelta(minutes=1), timedelta(minutes=10), "client", None],
     "rotate": [uuid4(), b"", b"", "AAAAAAAAAAA", True, ""],
     "patch": [uuid4(), "key", "1", 16384],
     "remove_key": [uuid4(), "key"],

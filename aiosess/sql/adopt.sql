@@ -1,6 +1,5 @@
--- Make a presented token the current one, and retire the one that was; the last few retired ones are kept. The lease stays:
--- were it free again, a slow request with the parent would be given a third successor, and a crash would then end the
--- session.
+-- Make a presented token the current one, and retire the one that was. The lease stays: were it free again, a slow request
+-- with the parent would be given a third successor, and a crash would then end the session.
 update {schema}.aiosess_sessions s
 set
     version = $2,
@@ -17,7 +16,11 @@ set
         from jsonb_array_elements(
             s.retired || jsonb_build_array(jsonb_build_array(s.token_id, extract(epoch from now())))
         ) with ordinality r (entry, place)
-        where r.place > jsonb_array_length(s.retired) + 1 - $5::int
+        where
+            r.place > jsonb_array_length(s.retired) + 1 - $5::int
+            -- Of earlier versions only those that may be late still matter. Of this one all do: who is forgotten would be a
+            -- sibling again.
+            and (s.version = $2 or to_timestamp((r.entry ->> 1)::float8) > now() - $9::interval)
     )
 where s.id = $1 and s.expires_at > now() and s.token_id = $6 and s.settled_at is not distinct from $7
 returning {columns}, now()

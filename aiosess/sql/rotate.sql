@@ -15,6 +15,7 @@ set
     promoted_by = null,
     leased_to = null,
     leased_for = null,
+    leased_often = 0,
     retired = '[]'::jsonb,
     authenticated_at = case when $5::boolean then now() else s.authenticated_at end
 where s.id = $1 and s.expires_at > now() and s.secret_hash in ($2, $3)
