@@ -49,8 +49,7 @@ class SessionConfig:
             ``idle_timeout`` by as much and never lengthens it.
         rotate_every: A token that was in use for so long gets a successor.
         rotation_overlap: How long a newly presented token must have been in use before it counts as kept by
-            the browser. For so long after a successor was minted no client that isn't at home in the session
-            gets one.
+            the browser. For so long after a successor was minted nobody gets another one.
         late_window: A retired token is still accepted for so long: requests in flight, buffered uploads. For so long
             after a successor of its own the browser at home in the session gets no other. Shorter than
             ``rotate_every``.

@@ -113,8 +113,8 @@ def test_two_faults_at_once(name: str) -> None:
 # Theft
 
 
-# In units of the first span: how long it lasts at most when the owner asks at least every so many units. The row of the
-# defaults in minutes is on the page; what a row forgets, and how many tokens a thief keeps, makes no difference.
+# The owner asks at least every so many units, the thief, who keeps so many tokens, every unit: how long it lasts at most.
+# The last row is that of the defaults in minutes, which docs/rotation.md tells of.
 LONGEST = [
     (Spans(1, 3, 5), 1, 2, 16),
     (Spans(1, 3, 5), 3, 2, 33),
@@ -126,6 +126,8 @@ LONGEST = [
         (Spans(1, 3, 5), 1, 4, 16),
         (Spans(1, 4, 6, 3), 3, 2, 36),
         (Spans(2, 6, 9), 3, 3, 47),
+        (Spans(1, 10, 15), 2, 2, 49),
+        (Spans(1, 10, 15), 5, 2, 78),
     ]
     * NIGHTLY,
 ]
