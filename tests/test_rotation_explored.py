@@ -113,8 +113,8 @@ def test_two_faults_at_once(name: str) -> None:
 # Theft
 
 
-# The owner asks at least every so many units, the thief, who keeps so many tokens, every unit: how long it lasts at most.
-# The last row is that of the defaults in minutes, which docs/rotation.md tells of.
+# The owner asks at least every so many units, the thief, who keeps so many tokens, every unit: how long it lasts at
+# most. The rows of the defaults in minutes are on the page.
 LONGEST = [
     (Spans(1, 3, 5), 1, 2, 16),
     (Spans(1, 3, 5), 3, 2, 33),

@@ -16,7 +16,7 @@ from aiosess.store import statement
 from tests.statements import CONFIG, Stored, adopted, lease, rotated
 from tests.test_rotation import OTHER_HASH, ROW, SECRET_HASH, START, at, token
 
-one_database = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+one_database = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DAY = timedelta(days=1)  # the idle timeout
 NEW_HASH = b"\x03" * 32
 COLUMNS = [field.name for field in fields(Stored)]
