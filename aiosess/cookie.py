@@ -24,7 +24,7 @@ class Cookie:
 
     name: str
     attributes: str
-    _start: str = field(init=False, repr=False)
+    _start: str = field(init=False)
 
     def __post_init__(self) -> None:
         """Keep what is looked for in each request."""
