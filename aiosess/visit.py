@@ -229,8 +229,11 @@ class Visit:
         self._outgoing = self._cookie_with(token)
 
     def update(self, row: Row) -> None:
-        """Go on with the row that a write has returned."""
+        """Go on with the row that a write has returned; what it has become since it was judged is due for nothing."""
         self.services.checker.hold(row)
+        before = self.row
+        if before is not None and (row.token_id, row.settled_at) != (before.token_id, before.settled_at):
+            self._mints = False
         self.row = row
 
     def end(self) -> None:

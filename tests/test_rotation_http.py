@@ -84,6 +84,8 @@ def app(dsn: str, gate: Gate, happened: list[events.Event]) -> web.Application:
     async def wait(request: web.Request) -> web.Response:
         user = request["sessions"].user_id
         await gate.wait()
+        if "writes" in request.query:
+            await request["sessions"].set("key", "value")
         return web.json_response({"user": user})
 
     return make_app(
@@ -825,6 +827,29 @@ async def test_others_keep_the_holder_waiting_for_each_token(site: Site, pg: asy
         token = other.token
         assert (await site.present(token)).user == "ada"
         await settle(site, pg, token)
+
+
+@pytest.mark.threat("ROT-02", "SES-02")
+@pytest.mark.parametrize("target", ["/gate", "/gate?writes"])
+@pytest.mark.parametrize("change", ["rotate", "settled"])
+async def test_handler_that_was_overtaken_sends_no_successor(
+    site: Site, pg: asyncpg.Connection, gate: Gate, change: str, target: str
+) -> None:
+    """A request that was due when it came, and no longer is when it answers, sends none, also when it has written."""
+    token = await login(site)
+    await make_due(pg)
+    slow = asyncio.create_task(site.present(token, target))
+    await gate.entered.wait()
+    if change == "rotate":
+        new = (await site.present(token, "/do/rotate", method="POST")).token or ""
+    else:
+        new = (await site.present(token)).token or ""
+        assert (await site.present(new)).user == "ada"
+        await settle(site, pg, new)
+        await age(pg, 601)
+    gate.opened.set()
+    assert (await slow).token is None
+    assert (await site.present(new)).user == "ada"
 
 
 # What rotation never outlives
