@@ -3,7 +3,7 @@ What a presented token means for its session: a pure function of row, token and 
 
 A successor is minted by signing alone, and the database learns of it when a client first presents it; so a lost
 response loses nothing. Every successor is unique, so two holders of one token end up on different branches, and that
-shows. The first line of the table that fits decides; the table, its reasons and its simulation are in DESIGN.md, 5.
+shows. The first line of the table that fits decides; docs/rotation.md has the table, its time lines and its limits.
 
 RFC 9700, 4.14.2 asks for detection of refresh-token replay; its plain rule ("an old token again is theft") logs
 honest users out whenever a response is lost, which is what overlap, late window, rollback and sibling are for.

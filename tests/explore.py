@@ -26,7 +26,8 @@ VERSION: Final = 100  # of the row's token; all others' are relative to it
 # Ids: the row's token, its parent, a new successor, one that nobody holds, and one that only takes up room in the row.
 CURRENT, PARENT, FRESH, GONE, ROOM = 0, 1, 99, -1, -2
 NOBODY = ""
-# Others wait longer and longer, here no longer than so many times twice as long: who waits for less can do more.
+# Others wait longer and longer, here no longer than so many times twice as long: a thief who waits less can do more. An
+# owner at home is not among the others until a thief's token has settled, and gets no successor from then on anyway.
 OFTEN: Final = 3
 ENDLESS = 10**6  # as many retired tokens as there may be
 

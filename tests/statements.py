@@ -44,7 +44,7 @@ def lease(
 def adopted(judged: Stored, presented: Token, now: datetime, client: str | None = None) -> Stored:
     """Return the row after a presented token became the current one."""
     since = (now - CONFIG.late_window).timestamp()
-    kept = [each for each in judged.retired if each.at > since or presented.version == judged.version]
+    last = (*judged.retired, Retired(judged.token_id, now.timestamp()))[-MAX_RETIRED:]
     return replace(
         judged,
         version=presented.version,
@@ -54,7 +54,7 @@ def adopted(judged: Stored, presented: Token, now: datetime, client: str | None 
         settled_at=None,
         holder=rotation.holder_of(judged),
         promoted_by=client if judged.leased_to == client else None,
-        retired=(*kept, Retired(judged.token_id, now.timestamp()))[-MAX_RETIRED:],
+        retired=tuple(each for each in last if each.at > since or presented.version == judged.version),
     )
 
 

@@ -214,6 +214,21 @@ async def test_older_schema_is_said_at_start(empty_dsn: str, empty: asyncpg.Conn
 
 
 @pytest.mark.threat("DB-10")
+async def test_migration_makes_room_for_siblings(empty_dsn: str, empty: asyncpg.Connection) -> None:
+    """Of a row that kept retired tokens of earlier versions, and has not settled, version 4 keeps the last one."""
+    async with visit(make_app(empty_dsn)) as site:
+        await (await site.browser()).post("/login/ada")
+        await (await site.browser()).post("/login/bob")
+    await empty.execute("""update aiosess_sessions set retired = '[["a", 1], ["b", 2]]'""")
+    await empty.execute("update aiosess_sessions set settled_at = null where user_id = 'ada'")
+    await empty.execute("alter table aiosess_sessions drop column leased_often")
+    await empty.execute("update aiosess_schema set version = 3")
+    await migrate(empty_dsn)
+    rows = await empty.fetch("select user_id, retired::text from aiosess_sessions order by user_id")
+    assert [tuple(each) for each in rows] == [("ada", '[["b", 2]]'), ("bob", '[["a", 1], ["b", 2]]')]
+
+
+@pytest.mark.threat("DB-10")
 async def test_migration_does_not_wait_behind_a_dump(empty_dsn: str, empty: asyncpg.Connection) -> None:
     """A migration that a long reading holds up gives way to the requests behind it, and succeeds afterwards."""
     await migrate(empty_dsn)

@@ -42,8 +42,8 @@ rows = st.builds(
     leased_to=st.none() | clients,
     leased_for=st.none() | presentable,
     leased_often=st.integers(0, 3),
-    retired=st.lists(seconds, max_size=MAX_RETIRED + 1).map(  # the oldest first
-        lambda ages: tuple(Retired(f"retired{n}", at(age).timestamp()) for n, age in enumerate(sorted(ages)))
+    retired=st.lists(seconds, max_size=MAX_RETIRED + 1).map(
+        lambda ages: tuple(Retired(f"retired{n}", at(age).timestamp()) for n, age in enumerate(ages))
     ),
     expires_at=st.sampled_from([START, at(0.000001), at(1), START + 2 * DAY]),
     ends_at=st.sampled_from([at(600), START + 2 * DAY, START + 3 * DAY]),

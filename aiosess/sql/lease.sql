@@ -1,6 +1,6 @@
 -- Take the right to mint a successor of a presented token, if the lease is free; see rotation.is_lease_free. What anybody
--- gets makes all wait for one overlap; the holder waits for longer after its own, and others do twice as long each time
--- they get one of the same token.
+-- gets makes all wait for one overlap. After its own the holder waits for late_window; others wait for two overlaps, and
+-- twice as long for each further one of the same token.
 update {schema}.aiosess_sessions s
 set
     mint_until = greatest(
