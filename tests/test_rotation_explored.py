@@ -113,30 +113,30 @@ def test_two_faults_at_once(name: str) -> None:
 # Theft
 
 
-# The owner asks at least every so many units, the thief, who keeps so many tokens, every unit: how long it lasts at
-# most. The rows of the defaults in minutes are on the page.
+# How many units a theft lasts at most. The rows of the defaults, in minutes and half-minutes, are on the page.
 LONGEST = [
-    (Spans(1, 3, 5), 1, 2, 16),
-    (Spans(1, 3, 5, 2), 1, 2, 15),
-    (Spans(1, 3, 5), 3, 2, 33),
-    (Spans(1, 3, 5, 3), 1, 2, 16),
-    (Spans(1, 3, 5, ENDLESS), 1, 3, 16),
-    (Spans(2, 6, 9), 1, 2, 29),
-    (Spans(1, 10, 15), 1, 2, 40),
+    (Spans(1, 3, 5), Parties(), 16),
+    (Spans(1, 3, 5, 2), Parties(), 15),
+    (Spans(1, 3, 5), Parties(owner=3), 33),
+    (Spans(1, 3, 5, 3), Parties(), 16),
+    (Spans(1, 3, 5, ENDLESS), Parties(keeps=3), 16),
+    (Spans(2, 6, 9), Parties(), 29),
+    (Spans(1, 10, 15), Parties(), 40),
     *[
-        (Spans(1, 3, 5), 1, 4, 16),
-        (Spans(1, 4, 6, 3), 3, 2, 36),
-        (Spans(2, 6, 9), 3, 3, 47),
-        (Spans(1, 10, 15), 2, 2, 49),
-        (Spans(1, 10, 15), 5, 2, 78),
+        (Spans(1, 3, 5), Parties(keeps=4), 16),
+        (Spans(1, 4, 6, 3), Parties(owner=3), 36),
+        (Spans(2, 6, 9), Parties(owner=3, keeps=3), 47),
+        (Spans(1, 10, 15), Parties(owner=2), 49),
+        (Spans(1, 10, 15), Parties(owner=5), 78),
+        (Spans(2, 20, 30), Parties(owner=2, thief=2), 86),
     ]
     * NIGHTLY,
 ]
 
 
 @pytest.mark.threat("ROT-04")
-@pytest.mark.parametrize(("spans", "owner", "keeps", "units"), LONGEST, ids=str)
-def test_theft_in_which_both_go_on_ends(spans: Spans, owner: int, keeps: int, units: int) -> None:
+@pytest.mark.parametrize(("spans", "parties", "units"), LONGEST, ids=str)
+def test_theft_in_which_both_go_on_ends(spans: Spans, parties: Parties, units: int) -> None:
     """
     Every theft is found, however clever the thief is.
 
@@ -145,7 +145,7 @@ def test_theft_in_which_both_go_on_ends(spans: Spans, owner: int, keeps: int, un
     rotates, and is silent; the owner is late, rolls back and is about to
     settle; the thief has kept another successor; the owner is late again.
     """
-    assert lasts(spans, Parties(owner=owner, keeps=keeps)) == units
+    assert lasts(spans, parties) == units
 
 
 @pytest.mark.parametrize("parties", [Parties(clients=("O",)), Parties(home="H")], ids=["thief at home", "owner moved"])
