@@ -12,6 +12,7 @@ import pytest
 import aiosess
 from aiosess import cookie, errors, token
 
+TESTS = Path(__file__).parent
 HOUSE = Path(aiosess.__file__).parent
 MODULES = sorted(HOUSE.rglob("*.py"))
 STATEMENTS = sorted((HOUSE / "sql").glob("*.sql"))
@@ -208,6 +209,20 @@ def test_bad_cookies_are_no_errors() -> None:
     """What a stranger's cookie raises inside is none of the errors that an application could see."""
     for kind in (token.InvalidToken, cookie.CookieConflict):
         assert not issubclass(kind, errors.SessionError | ValueError)
+
+
+# CI
+
+
+def test_ci_installs_what_tests_need() -> None:
+    """Each program that a test cannot do without is a Debian package that .ci/run installs, so a new machine has it."""
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in TESTS.glob("test_*.py"))
+    needed = set(re.findall(r'mark\.needs\("([^"]+)"\)', tests))
+    (installed,) = re.findall(
+        r"^packages=\((.+)\)$", (TESTS.parent / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert needed
+    assert needed <= set(installed.split())
 
 
 # SQL
