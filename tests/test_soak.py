@@ -15,7 +15,9 @@ from tests.soak import Faults, Report, Soak, Spans
 
 NIGHTLY = os.environ.get("AIOSESS_NIGHTLY") == "1"
 SPANS = Spans() if NIGHTLY else Spans(rotate_every=2.5, late_window=2)
-FAULTS = Faults() if NIGHTLY else Faults(process_life=5, delay=0.2, disk_lag=0.3)
+# So often that none of them can stay away in a short run.
+OFTEN = Faults(process_life=2, delay=0.2, disk_lag=0.3, crash_within=0.3, crash_with_new_cookie=0.4)
+FAULTS = Faults() if NIGHTLY else OFTEN
 SECONDS = 600 if NIGHTLY else 12
 BROWSERS = 200 if NIGHTLY else 40
 PROCESSES = 3 if NIGHTLY else 2
