@@ -136,12 +136,13 @@ class Answer:
 
 
 class Fleet:
-    """Two installed applications, in the middle of a change of keys, on one database; and the clock they live by."""
+    """Two installed applications that change their keys, on one database; and the clock they live by."""
 
     def __init__(self, dsn: str) -> None:
         """Start nothing yet."""
         self._dsn = dsn
-        self._stack = AsyncExitStack()
+        self._stacks: list[AsyncExitStack] = []
+        self._secrets = [[SECRET, NEW_SECRET], [NEW_SECRET, SECRET]]
         self._gates: dict[str, Gate] = {}
         self._numbers = count()
         self._idle: dict[int, list[Wire]] = {}
@@ -152,24 +153,39 @@ class Fleet:
     async def start(self) -> None:
         """Start both."""
         self._pg = await asyncpg.connect(self._dsn)
-        self._stack.push_async_callback(self._pg.close)
         await self._pg.execute("create temp table backup (like aiosess_sessions)")
-        for secret in ([SECRET, NEW_SECRET], [NEW_SECRET, SECRET]):
-            app = make_app(
-                self._dsn,
-                web.post("/act/{what}", self._act),
-                secret=secret,
-                on_event=self.happened.append,
-                idle_timeout=LONGEST,
-                absolute_timeout=LONGEST,
-                max_sessions_per_user=None,
-            )
-            self._idle[len(self.sites)] = []
-            self.sites.append(await self._stack.enter_async_context(visit(app)))
+        for where, secret in enumerate(self._secrets):
+            site, stack = await self._serve(secret)
+            self._idle[where] = []
+            self.sites.append(site)
+            self._stacks.append(stack)
+
+    async def _serve(self, secret: list[str]) -> tuple[Site, AsyncExitStack]:
+        app = make_app(
+            self._dsn,
+            web.post("/act/{what}", self._act),
+            secret=secret,
+            on_event=self.happened.append,
+            idle_timeout=LONGEST,
+            absolute_timeout=LONGEST,
+            max_sessions_per_user=None,
+        )
+        stack = AsyncExitStack()
+        return await stack.enter_async_context(visit(app)), stack
+
+    async def deploy(self, where: int) -> None:
+        """Replace an application by one that signs with the other key, and stop the old one as on SIGTERM."""
+        self._secrets[where].reverse()
+        old = self._stacks[where]
+        self.sites[where], self._stacks[where] = await self._serve(self._secrets[where])
+        self._idle[where] = []
+        await old.aclose()
 
     async def stop(self) -> None:
         """Stop both."""
-        await self._stack.aclose()
+        for stack in self._stacks:
+            await stack.aclose()
+        await self._pg.close()
 
     async def empty(self) -> None:
         """Begin again with empty tables."""

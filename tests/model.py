@@ -305,6 +305,13 @@ class Rotation(RuleBasedStateMachine):
         """Let the applications be killed before they write what they noted."""
         self.fleet.lose_marks()
 
+    @rule(where=place)
+    def deploy(self, where: int) -> None:
+        """Let an application be replaced by one that signs with the other key, and has seen nothing yet."""
+        if not self.open:  # it would wait for its handlers
+            self._run(self.fleet.deploy(where))
+            self.observe()
+
     @rule()
     def back_up(self) -> None:
         """Copy the database."""
