@@ -19,7 +19,7 @@ from bench.servers import HERE
 from tests.soak import Faults, Report, Soak, Spans
 
 RESULTS = HERE / "results"
-HONEST, THIEVES = "Honest browsers", "With thieves"
+HONEST, LONGER, THIEVES = "Honest browsers", "Honest browsers, longer spans", "With thieves"
 THEFTS_PER_BROWSER = 0.003  # a second
 
 
@@ -29,33 +29,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--browsers", type=int, default=200)
     parser.add_argument("--processes", type=int, default=3)
-    parser.add_argument("--disk-lag", type=float, default=Faults.disk_lag, help="of a crashed browser, in seconds")
+    parser.add_argument("--disk-lag", type=float, default=Faults.disk_lag, help="of a crashed browser, in overlaps")
+    parser.add_argument("--times", type=float, default=1, help="make overlap, late window and the rest so much longer")
     parser.add_argument("--thieves", action="store_true")
     options = parser.parse_args(arguments)
-    report = asyncio.run(_soak(options))
+    spans, faults = Spans().times(options.times), Faults(disk_lag=options.disk_lag).times(options.times)
+    report = asyncio.run(_soak(options, spans, faults))
     for story in report.logouts:
         print(f"An honest logout:\n{story}\n")
     for wrong in report.wrong[:10]:
         print(wrong)
-    text = _table(report, options)
+    text = _table(report, options, spans, faults)
     print(text)
     RESULTS.mkdir(exist_ok=True)
-    _replace_section(RESULTS / "soak.md", THIEVES if options.thieves else HONEST, text)
+    honest = HONEST if options.times == 1 else LONGER
+    _replace_section(RESULTS / "soak.md", THIEVES if options.thieves else honest, text)
     if report.thefts:
-        _plot(report, RESULTS)
+        _plot(report, spans)
     return int(bool(report.logouts or report.wrong or report.alarms or report.unseen))
 
 
-async def _soak(options: argparse.Namespace) -> Report:
+async def _soak(options: argparse.Namespace, spans: Spans, faults: Faults) -> Report:
     with tempfile.TemporaryDirectory(prefix="soak") as folder, EmbeddedPostgres(Path(folder) / "pg") as server:
-        faults = Faults(disk_lag=options.disk_lag)
         journal = Path(folder) / "journal"
-        soak = Soak(server.dsn, journal, spans=Spans(), faults=faults, processes=options.processes)
+        soak = Soak(server.dsn, journal, spans=spans, faults=faults, processes=options.processes)
         thefts = THEFTS_PER_BROWSER * options.browsers if options.thieves else 0
         return await soak.run(browsers=options.browsers, seconds=60 * options.minutes, thefts_per_second=thefts)
 
 
-def _table(report: Report, options: argparse.Namespace) -> str:
+def _table(report: Report, options: argparse.Namespace, spans: Spans, faults: Faults) -> str:
     verdicts, counts = report.verdicts, report.counts
     rows: dict[str, object] = {
         "requests answered": counts["requests"],
@@ -77,7 +79,9 @@ def _table(report: Report, options: argparse.Namespace) -> str:
             rows["the same: 95 of 100, longest"] = f"{times[int(0.95 * len(times))]:.1f}, {times[-1]:.1f}"
     size = f"{options.browsers} browsers, {options.processes} processes, {report.seconds / 60:.1f} minutes"
     lines = [
-        f"{size}, a disk that lags by up to {options.disk_lag} s; seed {report.seed}.\n",
+        f"{size}; rotate_every {spans.rotate_every:g} s, late_window {spans.late_window:g} s,",
+        f"rotation_overlap {spans.rotation_overlap:g} s;",
+        f"a crash brings back the jar of up to {faults.disk_lag:g} s ago; seed {report.seed}.\n",
         "| what | how many |",
         "|---|---:|",
         *(f"| {what} | {f'{value:,}' if isinstance(value, int) else value} |" for what, value in rows.items()),
@@ -89,25 +93,25 @@ def _replace_section(path: Path, title: str, text: str) -> None:
     old = path.read_text() if path.exists() else ""
     sections = dict(part.split("\n\n", 1) for part in old.split("### ")[1:])
     sections[title] = text
-    parts = [f"### {name}\n\n{sections[name].rstrip()}\n" for name in (HONEST, THIEVES) if name in sections]
+    parts = [f"### {name}\n\n{sections[name].rstrip()}\n" for name in (HONEST, LONGER, THIEVES) if name in sections]
     path.write_text("\n".join(parts))
 
 
-def _plot(report: Report, results: Path) -> None:
+def _plot(report: Report, spans: Spans) -> None:
     from matplotlib import pyplot as plt
 
     times = report.detection_times
     figure, axes = plt.subplots(figsize=(8, 4.5))
     axes.step([0, *times], [100 * n / len(report.thefts) for n in range(len(times) + 1)], where="post")
     axes.set_xlabel(
-        f"seconds since the theft (rotate_every {Spans.rotate_every:g} s, late_window {Spans.late_window:g} s)"
+        f"seconds since the theft (rotate_every {spans.rotate_every:g} s, late_window {spans.late_window:g} s)"
     )
     axes.set_ylabel(f"detected, % of {len(report.thefts)} thefts")
     axes.set_xlim(left=0)
     axes.set_ylim(0, 101)
     axes.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(results / "theft.png", dpi=100)
+    figure.savefig(RESULTS / "theft.png", dpi=100)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ fair demand when
 with room for what the machine itself is late. Here the disk lags by up to 0.4 s, a message takes up to 0.25 s more, and
 the overlap is 1 s, which are about the proportions of the simulation beside the design; 0.35 s are the machine's. What
 takes longer than that is counted as "overstayed": a logout near such a request may be the machine's fault. A disk that
-lags by more than the overlap does log people out now and then, as the simulation shows.
+lags by more than the overlap does log people out now and then, as the simulation shows. Where all spans are longer
+(``Spans.times``, ``Faults.times``), so may be the lag: with an overlap of 8 s a crash brings back the jar of some
+seconds ago.
 """
 
 import asyncio
@@ -22,7 +24,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from time import monotonic
@@ -35,7 +37,7 @@ from tests.site import COOKIE, SECRET, Reply, Wire, firefox, request_bytes
 
 BURST = 6  # parallel requests
 RETRY = 0.2  # seconds until a browser that was not answered asks again
-DRAIN = 120.0  # seconds in which the last thieves are to be found
+DRAIN = 120.0  # overlaps in which the last thieves are to be found
 NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
 
 
@@ -46,6 +48,10 @@ class Spans:
     rotate_every: float = 8
     late_window: float = 5
     rotation_overlap: float = 1
+
+    def times(self, factor: float) -> "Spans":
+        """Return spans that are so many times as long."""
+        return Spans(**{name: factor * seconds for name, seconds in asdict(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,10 @@ class Faults:
     crash_within: float = 0.7
     disk_lag: float = 0.4  # at most
     process_life: float = 20  # on average, until SIGKILL
+
+    def times(self, factor: float) -> "Faults":
+        """Return faults for spans that are so many times as long: disks lag by more, messages are no slower."""
+        return replace(self, disk_lag=factor * self.disk_lag, crash_within=factor * self.crash_within)
 
 
 @dataclass
@@ -268,7 +278,8 @@ class Browser(Holder):
             await self._idle()
 
     async def _idle(self) -> None:
-        longest = self.soak.random.choice([self._pace, 1.2, 1.25 * self.soak.spans.rotate_every])
+        spans = self.soak.spans
+        longest = self.soak.random.choice([self._pace, 1.2 * spans.rotation_overlap, 1.25 * spans.rotate_every])
         with suppress(TimeoutError):
             async with asyncio.timeout(self.soak.random.uniform(0, longest)):
                 await self.soak.over.wait()
@@ -404,7 +415,7 @@ class Soak:
         return thieves
 
     async def _find_the_last_thieves(self) -> None:
-        end = monotonic() + DRAIN
+        end = monotonic() + DRAIN * self.spans.rotation_overlap
         while monotonic() < end and not all(theft.is_over for theft in self.report.thefts):  # noqa: ASYNC110 - thefts tell nobody
             await asyncio.sleep(RETRY)
 
