@@ -8,7 +8,7 @@ back.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -84,6 +84,7 @@ class Database:
         self._down = False
         self._prober: asyncio.Task[None] | None = None
         self._closed = False
+        self._given_back: set[asyncio.Task[None]] = set()
         self._lost_listeners: list[Callable[[], None]] = []
 
     def on_lost(self, listener: Callable[[], None]) -> None:
@@ -153,13 +154,13 @@ class Database:
         if self._down:
             raise StoreUnavailable
         try:
-            async with asyncio.timeout(self._deadline if within is None else within):
+            async with asyncio.timeout(self._deadline if within is None else within) as limit:
                 try:
-                    return await self._attempt(work)
+                    return await self._attempt(work, limit)
                 except asyncpg.DataError:
                     raise
-                except _LOST:
-                    return await self._attempt(work)
+                except (asyncpg.TransactionRollbackError, *_LOST):  # a deadlock, or an application's stricter isolation
+                    return await self._attempt(work, limit)
         except asyncpg.DataError as error:  # an InterfaceError too, but says nothing about the server
             log.error("aiosess: PostgreSQL cannot take an argument: %s", _describe(error))  # noqa: TRY400 - its text repeats argument values
             raise _unavailable(error) from None
@@ -174,25 +175,53 @@ class Database:
             log.error("aiosess: PostgreSQL refused a statement: %s", _describe(error))  # noqa: TRY400 - its text repeats argument values
             raise _unavailable(error) from None
 
-    async def _attempt(self, work: Work[T]) -> T:
-        if self._pool is None:
-            raise StoreUnavailable
-        connection = await self._pool.acquire()
+    async def _attempt(self, work: Work[T], limit: asyncio.Timeout) -> T:
+        connection = await self._acquire()
+        giving_back = self._give_back(connection)
         try:
             connection.add_termination_listener(self._lost)  # a set: adding it again changes nothing
             return await work(connection)
         except asyncpg.DataError:
             raise  # it was never sent: the connection is as good as before
-        except (TimeoutError, asyncio.CancelledError, *_LOST):
-            # Mid-query, on a server that may hang or be read-only: a new connection is surer than a mended one.
-            connection.terminate()
+        except asyncio.CancelledError:
+            if limit.expired():
+                # A backend that waits for a lock doesn't notice when its client goes: the statement would be carried
+                # out later, and nobody be told. Giving the connection back has the server cancel it.
+                giving_back = self._give_back_later(giving_back)
+            else:
+                _terminate(connection)
+            raise
+        except (TimeoutError, *_LOST):
+            # On a server that may hang or be read-only a new connection is surer than a mended one.
+            _terminate(connection)
             raise
         finally:
-            # What was answered was answered: a connection that is lost on its way back is the pool's affair.
-            # An application's pool resets it with a query; a connection on which that hangs must not stay taken. Half
-            # the deadline: asyncpg has to notice before we give up, since it goes on with a release that is cancelled.
-            with suppress(*_LOST):
-                await self._pool.release(connection, timeout=self._deadline / 2)
+            await giving_back
+
+    async def _acquire(self) -> Connection:
+        if self._pool is None:
+            raise StoreUnavailable
+        try:
+            return await self._pool.acquire()
+        except (asyncpg.PostgresError, *_LOST):
+            raise
+        except Exception as error:  # an application's pool may call the application: for a password, say
+            log.exception("aiosess: the pool could not make a connection")
+            raise _unavailable(error) from error
+
+    async def _give_back(self, connection: Connection) -> None:
+        # What was answered was answered: a connection that is lost on its way back is the pool's affair.
+        # An application's pool resets it with a query; a connection on which that hangs must not stay taken. Half
+        # the deadline: asyncpg has to notice before we give up, since it goes on with a release that is cancelled.
+        assert self._pool is not None, "it was taken from there"  # noqa: S101 - for the type checker
+        with suppress(*_LOST):
+            await self._pool.release(connection, timeout=self._deadline / 2)
+
+    async def _give_back_later(self, giving_back: Coroutine[Any, Any, None]) -> None:
+        """Go on without waiting: the time is up."""
+        task = asyncio.create_task(giving_back)
+        self._given_back.add(task)
+        task.add_done_callback(self._given_back.discard)
 
     def _lost(self, _connection: object) -> None:
         for listener in self._lost_listeners:
@@ -212,8 +241,8 @@ class Database:
     async def _probe_until_up(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(PROBE_TIMEOUT):
-                    await self._attempt(_ping)
+                async with asyncio.timeout(PROBE_TIMEOUT) as limit:
+                    await self._attempt(_ping, limit)
             except (TimeoutError, StoreUnavailable, asyncpg.PostgresError, *_LOST) as error:
                 self._fall(error)
                 await asyncio.sleep(PROBE_EVERY)
@@ -222,6 +251,11 @@ class Database:
         if self._down:
             self._down = False
             log.warning("aiosess: PostgreSQL answers again")
+
+
+def _terminate(connection: Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # it has ended, and was taken out of the pool's hands
+        connection.terminate()
 
 
 async def _ping(connection: Connection) -> None:
