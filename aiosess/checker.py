@@ -10,6 +10,7 @@ to invalidate.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from hmac import compare_digest
 from time import monotonic
 from typing import Final
 from uuid import UUID
@@ -116,7 +117,7 @@ class Checker:
         row = None
         if held is not None:
             row = held.row
-            if row is None or (self._max_staleness and monotonic() - held.asked_at < self._max_staleness):
+            if row is None or self._believes(held, row, token):
                 return _answered(row)
         batch = self._waiting or self._open()
         waiter = Waiter(loop=batch.loop)
@@ -126,6 +127,12 @@ class Checker:
         batch.rows.append(row)
         batch.waiters.append(waiter)
         return waiter
+
+    def _believes(self, held: _Held, row: Row, token: Token) -> bool:
+        """Whether a held row is recent enough to go by; never for a secret that it doesn't know, which may be newer."""
+        if not self._max_staleness or monotonic() - held.asked_at >= self._max_staleness:
+            return False
+        return compare_digest(row.secret_hash, token.secret_hash)
 
     def hold(self, row: Row) -> None:
         """Take over a row that was read, or that a write has returned; never an older one, nor one that has ended."""
@@ -146,11 +153,6 @@ class Checker:
             self._held.put(session_id.int, _Held(None, monotonic()))
             for listener in self._buried_listeners:
                 listener(session_id)
-
-    def ended_for(self, session_id: UUID) -> float:
-        """Return for how many seconds this process has known that a session ended; 0 if it does not."""
-        held = self._held.get(session_id.int)
-        return 0.0 if held is None or held.row is not None else monotonic() - held.asked_at
 
     def forget_all(self) -> None:
         """Forget everything: the server that answers next may be another, or restored to an earlier time."""

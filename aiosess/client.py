@@ -12,6 +12,7 @@ from hashlib import sha256
 
 from ua_parser import Result, parse
 
+from aiosess.events import Origin
 from aiosess.session import DeviceType
 
 
@@ -134,6 +135,12 @@ def _name(browser: str, platform: str, kind: DeviceType) -> str:
     if browser and (kind == "bot" or platform in ("", browser)):
         return browser
     return f"{browser or 'Unknown browser'} on {platform}"
+
+
+def origin_of(ip: str | None, user_agent: str | None) -> Origin:
+    """Say where a request comes from."""
+    device = describe(user_agent)
+    return Origin(ip=ip, user_agent=device.user_agent, device_name=device.name, device_type=device.type)
 
 
 def client_digest(ip: str | None, user_agent: str) -> str:

@@ -102,11 +102,13 @@ class ReuseDetected(SessionEvent):
     """
     Two parties went on with one session, which was therefore ended.
 
-    ``origin`` is that of the login, ``presenter`` who sent the token that gave
-    it away; either may be the thief.
+    ``presenter`` sent the token that gave it away; ``other`` had first sent the
+    one that was current then. Either may be the thief, and the two may look
+    alike. ``origin`` is that of the login.
     """
 
     presenter: Origin
+    other: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

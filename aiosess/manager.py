@@ -111,6 +111,8 @@ class SessionManager(SessionData):
         """
         visit = self._visit
         visit.check_not_sealed()
+        # The session that the request came with has to end: it must be known which one that is.
+        await visit.resolve()
         services = visit.services
         config = services.config.with_limits(idle_timeout, absolute_timeout)
         token = new_token(uuid7(), 1, services.clock.now() + config.absolute_timeout)
@@ -213,11 +215,14 @@ class SessionManager(SessionData):
 
         Raises:
             NotAuthenticated: nobody is signed in.
+            ResponseStarted: it is the current one, and the headers are out.
             SessionNotFound: it is not one of this user's live sessions, or no UUID.
             StoreUnavailable: PostgreSQL does not answer; the session may or may not have ended.
 
         """
         row = self._row()
+        if as_uuid(session_id) == row.id:
+            self._visit.check_not_sealed()
         ended = await self._visit.services.store.revoke_own(session_id, row.user_id, "revoke")
         if ended == row.id:
             self._visit.end()
@@ -331,7 +336,7 @@ class SessionManager(SessionData):
             raise SessionRevoked
         assert visit.token is not None, "a visit with a row has its token"  # noqa: S101 - for the type checker
         fresh = new_token(row.id, row.version + 1, row.ends_at)
-        rotated = await visit.services.store.rotate(visit.token, fresh, visit.client(), reauthenticated=reauthenticated)
+        rotated = await visit.services.store.rotate(visit.token, fresh, visit.origin(), reauthenticated=reauthenticated)
         if rotated is None:
             visit.lose()
             raise SessionRevoked

@@ -19,7 +19,7 @@ from aiosess.errors import ConfigError, NotInstalled, SchemaMismatch, SessionErr
 from aiosess.guard import ASK_EVERY, Guards
 from aiosess.manager import SessionManager
 from aiosess.request_store import RequestStore
-from aiosess.store import SessionStore
+from aiosess.store import SessionStore, own_revocations
 from aiosess.token import Keyring, TokenReader, longest_token
 from aiosess.upkeep import Upkeep, repeat
 from aiosess.visit import Services, Visit
@@ -170,6 +170,7 @@ class _Plugin:
                 return response
             visit = Visit(services, request)
             current.set(visit)
+            own_revocations.set([])
             known = visit.presented()
             if known is not None:
                 await visit.admit(known)

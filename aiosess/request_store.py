@@ -14,12 +14,12 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from aiosess import events
-from aiosess.client import Device
+from aiosess.client import Device, client_digest, origin_of
 from aiosess.config import SessionConfig
 from aiosess.database import Connection, Database
 from aiosess.rotation import MAX_RETIRED, Meaning
 from aiosess.session import Row
-from aiosess.store import Emit, SessionStore, revoked_here, row_of, statement
+from aiosess.store import Emit, SessionStore, carried_through, excused, row_of, statement
 from aiosess.token import Token
 
 
@@ -81,6 +81,7 @@ class RequestStore(SessionStore):
         """Return a live session's row."""
         return await self._one("load", session_id)
 
+    @carried_through
     async def authenticate(self, login: Login) -> Row | None:
         """
         Insert a session, end the request's earlier one, and evict what is over the cap, in one round trip.
@@ -91,12 +92,9 @@ class RequestStore(SessionStore):
         query = statement("authenticate", config.schema)
 
         async def insert(connection: Connection) -> list[Any]:
-            # Not before there is a connection: a revocation while this login waits for one is a later one.
-            revoked_id, revoked_at = revoked_here.get()
-            began_at = max(login.began, revoked_at) if revoked_id in {login.user_id, None} else login.began
             # Right before the transaction begins: what the message takes to PostgreSQL is what a revocation can be
             # overlooked by, and a password check takes longer.
-            began = timedelta(seconds=monotonic() - began_at)
+            began = timedelta(seconds=monotonic() - login.began)
             records: list[Any] = await connection.fetch(
                 query,
                 login.token.session_id,
@@ -115,6 +113,7 @@ class RequestStore(SessionStore):
                 began,
                 login.earlier_id,
                 config.max_sessions_per_user,
+                excused(login.user_id, login.began),
             )
             return records
 
@@ -134,7 +133,8 @@ class RequestStore(SessionStore):
                     self._emit(events.NewDevice.of(row, at))
         return created
 
-    async def adopt(self, judged: Row, token: Token, meaning: Meaning, client: str) -> Row | None:
+    @carried_through
+    async def adopt(self, judged: Row, token: Token, meaning: Meaning, presenter: events.Origin) -> Row | None:
         """Make a presented token the current one, if the row still is as it was judged."""
         row = await self._one(
             "adopt",
@@ -145,8 +145,10 @@ class RequestStore(SessionStore):
             MAX_RETIRED,
             judged.token_id,
             judged.settled_at,
-            client,
+            client_digest(presenter.ip, presenter.user_agent),
             self._config.late_window,
+            presenter.ip,
+            presenter.user_agent,
         )
         if row is not None:
             at = self.clock.now()
@@ -169,10 +171,21 @@ class RequestStore(SessionStore):
             judged.settled_at,
         )
 
-    async def rotate(self, presented: Token, fresh: Token, client: str, *, reauthenticated: bool) -> Row | None:
+    @carried_through
+    async def rotate(
+        self, presented: Token, fresh: Token, presenter: events.Origin, *, reauthenticated: bool
+    ) -> Row | None:
         """Replace the session's secret, if the presented one still is its secret."""
         row = await self._one(
-            "rotate", presented.session_id, presented.secret_hash, fresh.secret_hash, fresh.id, reauthenticated, client
+            "rotate",
+            presented.session_id,
+            presented.secret_hash,
+            fresh.secret_hash,
+            fresh.id,
+            reauthenticated,
+            client_digest(presenter.ip, presenter.user_agent),
+            presenter.ip,
+            presenter.user_agent,
         )
         if row is not None:
             cause = "reauthenticated" if reauthenticated else "requested"
@@ -187,6 +200,7 @@ class RequestStore(SessionStore):
         """Remove one key of the data; None: the session is gone."""
         return await self._one("remove_key", session_id, key)
 
+    @carried_through
     async def refingerprint(self, judged: Row, fingerprint: str, presenter: events.Origin) -> Row | None:
         """Note another kind of browser; None: another request has."""
         row = await self._one("refingerprint", judged.id, judged.fingerprint, fingerprint)
@@ -194,12 +208,16 @@ class RequestStore(SessionStore):
             self._emit(events.FingerprintChanged.of(row, self.clock.now(), presenter=presenter))
         return row
 
+    @carried_through
     async def end_reused(self, judged: Row, presenter: events.Origin) -> bool:
         """End a session that two parties use, if the row still is as it was judged."""
-        row = await self._one("end_reused", judged.id, judged.token_id, judged.settled_at)
-        if row is not None:
-            self._end(events.ReuseDetected.of(row, self.clock.now(), presenter=presenter))
-        return row is not None
+        records = await self._fetch("end_reused", judged.id, judged.token_id, judged.settled_at)
+        self._learn_time(records)
+        for *columns, ip, user_agent, _ in records:
+            row = row_of(columns)
+            other = origin_of(row.ip, row.user_agent) if user_agent is None else origin_of(ip, user_agent)
+            self._end(events.ReuseDetected.of(row, self.clock.now(), presenter=presenter, other=other))
+        return bool(records)
 
     async def revoke_own(self, session_id: UUID | str, user_id: str, reason: events.Reason) -> UUID:
         """End one session of this user; another's, an unknown id and no id at all are told apart by nothing."""

@@ -10,7 +10,7 @@ honest users out whenever a response is lost, which is what overlap, late window
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from hmac import compare_digest
 
@@ -121,6 +121,13 @@ def current_until(row: Row, config: SessionConfig) -> datetime:
     if row.settled_at is None:
         return row.promoted_at + config.rotation_overlap
     return max(row.settled_at + config.rotation_overlap, row.promoted_at + config.rotate_every)
+
+
+def touch_after(row: Row, config: SessionConfig) -> timedelta:
+    """Return how long after the last note of activity the next one is due: early enough for a short idle time."""
+    if row.expires_at >= row.ends_at:
+        return config.touch_interval  # the absolute limit comes first
+    return min(config.touch_interval, (row.expires_at - row.last_active_at) / 4)
 
 
 def _current(row: Row, now: datetime, config: SessionConfig) -> Verdict:

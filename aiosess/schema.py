@@ -14,7 +14,7 @@ import asyncpg
 from aiosess.database import Connection, Database, read_sql
 from aiosess.errors import SchemaMismatch
 
-VERSION: Final = 4
+VERSION: Final = 5
 
 # "aiosess" in ASCII; the lock is held by migrations only, until their transaction ends.
 _LOCK = 0x61696F73657373

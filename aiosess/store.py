@@ -5,12 +5,14 @@ Each method runs the statement of the same name in ``sql/``. Saves are ``UPDATE 
 upsert: a slow request cannot bring a revoked session back.
 """
 
-from collections.abc import Callable, Collection, Iterable
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextvars import ContextVar
-from dataclasses import fields
-from functools import cache
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from functools import cache, wraps
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 from uuid import UUID
 
 from aiosess import events
@@ -21,6 +23,10 @@ from aiosess.payload import check_user_id
 from aiosess.session import Row, Session, SessionPage, Tally, retired_from_json
 
 Emit = Callable[[events.Event], None]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_under_way: set[asyncio.Task[Any]] = set()  # the loop itself doesn't keep them
 
 SWEEP_BATCH: Final = 1000
 REVOKE_BATCH: Final = 10_000
@@ -33,9 +39,57 @@ _OFTEN_CREATED_AT: Final = [
     _COLUMNS.index(name) for name in ("promoted_at", "settled_at", "authenticated_at", "last_active_at")
 ]
 
-# Whose sessions (None: everybody's) this task has ended last, and when, by the monotonic clock: a login that follows in
-# the same task (a password reset signs out everywhere, then in) was not under way then.
-revoked_here: ContextVar[tuple[str | None, float]] = ContextVar("aiosessrevoked_here", default=("", 0.0))
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """
+    The end of all sessions of a user, or (None) of everybody.
+
+    Attributes:
+        revoked_at: When it was, by the database's clock.
+        earlier_at: When the one before it was, if there was one.
+        known_at: When this process knew of it, by the monotonic clock (seconds).
+
+    """
+
+    user_id: str | None
+    revoked_at: datetime
+    earlier_at: datetime | None
+    known_at: float
+
+    def is_first_since(self, began: float) -> bool:
+        """Whether the one before it was before a request came in, for certain."""
+        return self.earlier_at is not None and self.earlier_at < self.revoked_at - timedelta(
+            seconds=self.known_at - began
+        )
+
+
+# What the request that runs has revoked itself. A list, so that tasks which the request starts add to the same one.
+own_revocations: ContextVar[list[Revocation] | None] = ContextVar("aiosess_own_revocations", default=None)
+
+
+def excused(user_id: str, began: float) -> list[datetime]:
+    """
+    Return the revocations that a login of the same request may overlook: it revokes and then signs in.
+
+    Not those that hide somebody else's revocation, made since the request began.
+    """
+    own = [each for each in own_revocations.get() or () if each.user_id in {user_id, None}]
+    known = {None, *(each.revoked_at for each in own)}
+    return [each.revoked_at for each in own if each.earlier_at in known or each.is_first_since(began)]
+
+
+def carried_through(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Let a write be done, and told of, also when the request that asks for it is cancelled meanwhile."""
+
+    @wraps(method)
+    async def carry(*args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.get_running_loop().create_task(method(*args, **kwargs))
+        _under_way.add(task)
+        task.add_done_callback(_under_way.discard)
+        return await asyncio.shield(task)
+
+    return carry
 
 
 @cache
@@ -142,6 +196,7 @@ class SessionStore:
         """
         return await self._revoke_user(check_user_id(user_id), None, "revoke_user")
 
+    @carried_through
     async def revoke_all(self) -> None:
         """
         End every session of every user, those included whose login is under way.
@@ -156,13 +211,13 @@ class SessionStore:
             StoreUnavailable: PostgreSQL does not answer; the sessions may or may not have ended.
 
         """
-        ((revoked_at,),) = await self._fetch("begin_revoke_all")
+        ((revoked_at, earlier_at),) = await self._fetch("begin_revoke_all")
+        _note_own(None, revoked_at, earlier_at)
         ((is_done,),) = await self._fetch("truncate_sessions")
         reached = None if is_done else _BEFORE_ALL
         while reached is not None:
             records = await self._fetch("revoke_before", revoked_at, reached, REVOKE_BATCH)
             reached = records[0]["reached"] if records else None
-        revoked_here.set((None, monotonic()))
         for listener in self._all_ended_listeners:
             listener()
         self._emit(events.AllRevoked(at=revoked_at))
@@ -200,6 +255,7 @@ class SessionStore:
             pass
         return swept
 
+    @carried_through
     async def _revoke(self, session_id: UUID | str, user_id: str | None, reason: events.Reason) -> UUID:
         """End one session, of one user or of any, and return its id."""
         for row in await self._rows("revoke", as_uuid(session_id), user_id):
@@ -207,13 +263,15 @@ class SessionStore:
             return row.id
         raise SessionNotFound
 
+    @carried_through
     async def _revoke_user(self, user_id: str, kept_id: UUID | None, reason: events.Reason) -> int:
         """End the sessions of a user, but one if it is named."""
-        rows = await self._rows("revoke_user", user_id, kept_id)
-        revoked_here.set((user_id, monotonic()))
-        for row in rows:
-            self._end(events.Revoked.of(row, self.clock.now(), reason=reason))
-        return len(rows)
+        first, *records = await self._fetch("revoke_user", user_id, kept_id)
+        self._learn_time([first])
+        _note_own(user_id, *first[:2])
+        for record in records:
+            self._end(events.Revoked.of(row_of(record[2:-1]), self.clock.now(), reason=reason))
+        return len(records)
 
     def _end(self, event: events.SessionEvent) -> None:
         """Tell of a session that was ended."""
@@ -238,6 +296,12 @@ class SessionStore:
     async def _one(self, name: str, *arguments: object) -> Row | None:
         rows = await self._rows(name, *arguments)
         return rows[0] if rows else None
+
+
+def _note_own(user_id: str | None, revoked_at: datetime, earlier_at: datetime | None) -> None:
+    own = own_revocations.get()
+    if own is not None:
+        own.append(Revocation(user_id, revoked_at, earlier_at, monotonic()))
 
 
 def as_uuid(value: UUID | str) -> UUID:

@@ -19,14 +19,24 @@ from aiohttp import hdrs, web
 from aiosess import events
 from aiosess.address import client_ip
 from aiosess.checker import Checker
-from aiosess.client import Device, client_digest, describe, same_device
+from aiosess.client import Device, client_digest, describe, origin_of, same_device
 from aiosess.config import SessionConfig
 from aiosess.cookie import Cookie, CookieConflict
 from aiosess.database import Clock
 from aiosess.errors import ResponseStarted, SessionNotFound, StoreUnavailable
 from aiosess.guard import Guards
 from aiosess.request_store import RequestStore
-from aiosess.rotation import ADOPTED, CURRENT, Meaning, Verdict, current_until, holder_of, is_lease_free, judge
+from aiosess.rotation import (
+    ADOPTED,
+    CURRENT,
+    Meaning,
+    Verdict,
+    current_until,
+    holder_of,
+    is_lease_free,
+    judge,
+    touch_after,
+)
 from aiosess.session import Row
 from aiosess.store import Emit
 from aiosess.token import InvalidToken, Keyring, KnownToken, Token, TokenReader
@@ -67,13 +77,13 @@ class Visit:
     token: Token | None = None
     row: Row | None = None
     looked = False
-    _ended: Token | None = None
     _has_cookie = False
     _late = False
     _mints = False
     _outgoing: str | None = None
     _sealed = False
     _unknown: str | None = None
+    _unresolved: KnownToken | None = None
 
     def __init__(self, services: Services, request: web.BaseRequest) -> None:
         """Nobody has come in yet."""
@@ -112,7 +122,6 @@ class Visit:
             for _ in range(MAX_JUDGEMENTS):
                 row = await checker.check(token)
                 if row is None:
-                    self._ended = token
                     return
                 user_agent = self.headers.get(hdrs.USER_AGENT, "")
                 if row is known.row() and monotonic() < known.until and user_agent == known.user_agent:
@@ -124,6 +133,7 @@ class Visit:
             self._unknown = "the session kept changing under this request"
         except StoreUnavailable as error:
             self._unknown = str(error)
+        self._unresolved = known
 
     async def _judge(self, row: Row, known: KnownToken, user_agent: str) -> bool:
         """Judge a token and do what the verdict asks for; False: the row is no longer what was judged."""
@@ -132,7 +142,7 @@ class Visit:
         if not await self._follow(row, known.token, verdict, now):
             return False
         if verdict is CURRENT and self.row is row:
-            until = min(current_until(row, config), row.last_active_at + config.touch_interval)
+            until = min(current_until(row, config), row.last_active_at + touch_after(row, config))
             # What is equal is kept once: there is one of these for each session.
             known.user_agent = row.user_agent if user_agent == row.user_agent else user_agent
             # The database's clock may be put right meanwhile.
@@ -146,20 +156,15 @@ class Visit:
         if meaning is Meaning.INVALID:
             return True
         if meaning is Meaning.REUSE:
-            if not await services.store.end_reused(row, self.origin()):
-                return False
-            self._ended = token
-            return True
+            return await services.store.end_reused(row, self.origin())
         if meaning in ADOPTED:
-            adopted = await services.store.adopt(row, token, meaning, self.client())
+            adopted = await services.store.adopt(row, token, meaning, self.origin())
             if adopted is None:
                 return False
             services.checker.hold(adopted)
             row = adopted
-        if not await self._is_same_browser(row):
-            self._ended = token
-            return True
-        self._accept(row, token, verdict, now)
+        if await self._is_same_browser(row):
+            self._accept(row, token, verdict, now)
         return True
 
     def _accept(self, row: Row, token: Token, verdict: Verdict, now: datetime) -> None:
@@ -167,7 +172,7 @@ class Visit:
         self._mints, self._late = verdict.mints, verdict.meaning is Meaning.LATE
         if verdict.settles:
             self.services.upkeep.settle(row.id, now, token.id)
-        elif now - row.last_active_at >= self.services.config.touch_interval:
+        elif now - row.last_active_at >= touch_after(row, self.services.config):
             self.services.upkeep.touch(row.id, now)
 
     async def _is_same_browser(self, row: Row) -> bool:
@@ -191,6 +196,19 @@ class Visit:
         return False
 
     # Between
+
+    async def resolve(self) -> None:
+        """
+        Ask again who has come in, if that is unknown.
+
+        Raises:
+            StoreUnavailable: it still is.
+
+        """
+        known, self._unresolved, self._unknown = self._unresolved, None, None
+        if known is not None:
+            await self.admit(known)
+        self.look()
 
     def look(self) -> None:
         """
@@ -223,7 +241,7 @@ class Visit:
         """Sign in with a token that this request made, and send it."""
         services = self.services
         services.checker.hold(row)
-        self.token, self.row, self._unknown, self._ended = token, row, None, None
+        self.token, self.row = token, row
         self._mints = self._late = False
         self.looked = True
         self._outgoing = self._cookie_with(token)
@@ -232,15 +250,18 @@ class Visit:
         """Go on with the row that a write has returned; what it has become since it was judged is due for nothing."""
         self.services.checker.hold(row)
         before = self.row
-        if before is not None and (row.token_id, row.settled_at) != (before.token_id, before.settled_at):
+        if before is None or row.revision < before.revision:
+            return  # a parallel call of this request has ended the session, or knows more
+        if (row.token_id, row.settled_at) != (before.token_id, before.settled_at):
             self._mints = False
+        if row.secret_hash != before.secret_hash:
+            self._late = True  # whatever was proved since was proved by who has the new one
         self.row = row
 
     def end(self) -> None:
         """Go on as anonymous: the session has ended."""
         if self.token is not None:
             self.services.checker.bury(self.token.session_id)
-            self._ended = self.token
         self.lose()
 
     def lose(self) -> None:
@@ -269,32 +290,27 @@ class Visit:
 
     def origin(self) -> events.Origin:
         """Return where this request comes from."""
-        device = self.device()
-        return events.Origin(
-            ip=self.ip(), user_agent=device.user_agent, device_name=device.name, device_type=device.type
-        )
+        return origin_of(self.ip(), self.headers.get(hdrs.USER_AGENT))
 
     # Going out
 
     def seal(self) -> bool:
         """Allow no more changes of the cookie, and say whether there may be one to send."""
         self._sealed = True
-        return self._outgoing is not None or self._mints or self._ended is not None
+        return self._outgoing is not None or self._mints
 
     async def outgoing(self, response: web.StreamResponse) -> str | None:
         """
         Return the Set-Cookie value that goes out with the response, if any.
 
         A token that was presented is never sent again, and a cookie is never
-        deleted in passing: a background request that was in flight during a
-        login must not touch the new cookie.
+        deleted in passing: any request may have been in flight during a login,
+        and must not touch the new cookie.
         """
         if self._outgoing is not None:
             return self._outgoing
         if self._mints and self.row is not None and self.token is not None and _may_mint(self.headers, response):
             return await self._mint(self.row, self.token)
-        if self._ended is not None and _is_navigation(self.headers) and self._ended_long_ago(self._ended):
-            return self.services.cookie.clear()
         return None
 
     async def _mint(self, row: Row, token: Token) -> str | None:
@@ -321,19 +337,9 @@ class Visit:
         remember = self.row is not None and self.row.remember
         return services.cookie.write(text, max(0, token.expires_at - int(time())) if remember else None)
 
-    def _ended_long_ago(self, token: Token) -> bool:
-        # A login elsewhere ends the old session, and its cookie may overtake this response: only when the end is older
-        # than any response in flight can the browser have nothing newer than the dead cookie it sent.
-        ended_for = self.services.checker.ended_for(token.session_id)
-        return ended_for >= self.services.config.late_window.total_seconds()
-
 
 def _may_mint(headers: Mapping[str, str], response: web.StreamResponse) -> bool:
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Sec-Purpose" in headers:
         return False
     cache_control = response.headers.get(hdrs.CACHE_CONTROL, "").lower()
     return "public" not in cache_control and "immutable" not in cache_control
-
-
-def _is_navigation(headers: Mapping[str, str]) -> bool:
-    return headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"

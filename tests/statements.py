@@ -19,6 +19,8 @@ class Stored(Row):
     leased_to: str | None = None
     leased_for: str | None = None
     leased_often: int = 0
+    promoted_ip: str | None = None
+    promoted_user_agent: str | None = None
 
 
 def lease(

@@ -57,7 +57,7 @@ DETAILS: dict[type[Event], dict[str, Any]] = {
     events.AllRevoked: {},
     events.Evicted: {},
     events.Expired: {},
-    events.ReuseDetected: {"presenter": ORIGIN},
+    events.ReuseDetected: {"presenter": ORIGIN, "other": ORIGIN},
     events.WentBack: {},
     events.FingerprintChanged: {"presenter": ORIGIN},
     events.CookieConflicted: {"presenter": ORIGIN},

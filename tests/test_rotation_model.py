@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from aiohttp import web
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
@@ -125,9 +126,16 @@ def trust_memory(patch: pytest.MonkeyPatch) -> None:
 
 
 def delete_in_passing(patch: pytest.MonkeyPatch) -> None:
-    """Delete the cookie of a session that has ended, whoever asks."""
-    patch.setattr(visit.Visit, "_ended_long_ago", lambda *_: True)
-    patch.setattr(visit, "_is_navigation", lambda _: True)
+    """Delete the cookie that came, whenever nobody is signed in with it."""
+    outgoing = visit.Visit.outgoing
+
+    async def misgo(self: visit.Visit, response: web.StreamResponse) -> str | None:
+        if self._has_cookie and self.row is None:
+            self.clear()
+        return await outgoing(self, response)
+
+    patch.setattr(visit.Visit, "seal", lambda _: True)
+    patch.setattr(visit.Visit, "outgoing", misgo)
 
 
 def tell_no_going_back(patch: pytest.MonkeyPatch) -> None:

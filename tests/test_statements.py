@@ -17,6 +17,7 @@ from tests.statements import CONFIG, Stored, adopted, lease, rotated
 from tests.test_rotation import OTHER_HASH, ROW, SECRET_HASH, START, at, token
 
 one_database = settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PLACE = "192.0.2.1", "Firefox"
 DAY = timedelta(days=1)  # the idle timeout
 NEW_HASH = b"\x03" * 32
 COLUMNS = [field.name for field in fields(Stored)]
@@ -111,8 +112,9 @@ async def test_adopt(pg: asyncpg.Connection, row: Stored, differs: str, version:
     """A presented token becomes current if the row lives and is as it was judged."""
     presented = token("presented", version, "its parent")
     given = presented.version, presented.id, presented.parent_id, MAX_RETIRED
-    after = await run(pg, row, "adopt", row.id, *given, *judged(row, differs), client, CONFIG.late_window)
-    assert after == (adopted(row, presented, START, client) if is_live(row) and not differs else row)
+    after = await run(pg, row, "adopt", row.id, *given, *judged(row, differs), client, CONFIG.late_window, *PLACE)
+    new = replace(adopted(row, presented, START, client), promoted_ip=PLACE[0], promoted_user_agent=PLACE[1])
+    assert after == (new if is_live(row) and not differs else row)
 
 
 @pytest.mark.threat("SES-02")
@@ -122,8 +124,8 @@ async def test_rotate(pg: asyncpg.Connection, row: Stored, had: bytes, client: s
     """The secret that was presented is replaced if the row lives, once more too; nothing of the old tokens stays."""
     row = replace(row, secret_hash=had, authenticated_at=at(-1))
     fresh = token("fresh", row.version + (had != NEW_HASH), None, NEW_HASH)
-    after = await run(pg, row, "rotate", row.id, SECRET_HASH, NEW_HASH, fresh.id, proves, client)
-    new = rotated(row, fresh, START, client)
+    after = await run(pg, row, "rotate", row.id, SECRET_HASH, NEW_HASH, fresh.id, proves, client, *PLACE)
+    new = replace(rotated(row, fresh, START, client), promoted_ip=PLACE[0], promoted_user_agent=PLACE[1])
     if proves:
         new = replace(new, authenticated_at=START)
     assert after == (new if is_live(row) and had in {SECRET_HASH, NEW_HASH} else row)
@@ -134,12 +136,13 @@ async def test_rotate(pg: asyncpg.Connection, row: Stored, had: bytes, client: s
 @given(row=rows, settled=st.sampled_from(["current", "parent", None]), when=seconds)
 async def test_touch(pg: asyncpg.Connection, row: Stored, settled: str | None, when: float) -> None:
     """A mark of a token that is no longer current, or has settled before, settles nothing; activity never goes back."""
+    active_at = min(at(when), START)  # a clock that runs ahead lengthens nothing
     after = await run(pg, row, "touch", [row.id], [at(when)], [settled])
     is_first = row.settled_at is None and settled == row.token_id
     touched = replace(
         row,
-        last_active_at=max(row.last_active_at, at(when)),
-        expires_at=min(max(row.expires_at, at(when) + DAY), row.ends_at),
-        settled_at=at(when) if is_first else row.settled_at,
+        last_active_at=max(row.last_active_at, active_at),
+        expires_at=min(max(row.expires_at, active_at + DAY), row.ends_at),
+        settled_at=active_at if is_first else row.settled_at,
     )
     assert after == (touched if is_live(row) else row)

@@ -11,6 +11,8 @@ set
     -- settles, which one presentation does not do.
     holder = case when s.settled_at is null then s.holder else coalesce(s.promoted_by, s.holder) end,
     promoted_by = case when s.leased_to = $8 then $8 end,
+    promoted_ip = $10,
+    promoted_user_agent = $11,
     retired = (
         select coalesce(jsonb_agg(r.entry order by r.place), '[]'::jsonb)
         from jsonb_array_elements(

@@ -1,2 +1,2 @@
 -- Note that everybody is signed out; see the function.
-select {schema}.aiosess_begin_revoke_all() as revoked_at
+select r.revoked_at, nullif(r.earlier_at, '-infinity') from {schema}.aiosess_begin_revoke_all() r

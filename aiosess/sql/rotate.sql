@@ -13,6 +13,8 @@ set
     -- Nobody else is given the new token.
     holder = $6,
     promoted_by = null,
+    promoted_ip = $7,
+    promoted_user_agent = $8,
     leased_to = null,
     leased_for = null,
     leased_often = 0,

@@ -11,6 +11,10 @@ set
     last_active_at = greatest(s.last_active_at, t.active_at),
     expires_at = least(greatest(s.expires_at, t.active_at + s.idle_timeout), s.ends_at),
     settled_at = case when s.settled_at is null and s.token_id = t.settled_id then t.active_at else s.settled_at end
-from unnest($1::uuid[], $2::timestamptz[], $3::text[]) t (id, active_at, settled_id)
+from (
+    -- A process whose clock ran ahead lengthens nothing.
+    select m.id, least(m.active_at, now()) as active_at, m.settled_id
+    from unnest($1::uuid[], $2::timestamptz[], $3::text[]) m (id, active_at, settled_id)
+) t
 join free using (id)
 where s.id = t.id
