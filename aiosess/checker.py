@@ -117,7 +117,7 @@ class Checker:
         row = None
         if held is not None:
             row = held.row
-            if row is None or self._believes(held, row, token):
+            if row is None or (self._max_staleness and self._believes(held, row, token)):
                 return _answered(row)
         batch = self._waiting or self._open()
         waiter = Waiter(loop=batch.loop)
@@ -130,9 +130,8 @@ class Checker:
 
     def _believes(self, held: _Held, row: Row, token: Token) -> bool:
         """Whether a held row is recent enough to go by; never for a secret that it doesn't know, which may be newer."""
-        if not self._max_staleness or monotonic() - held.asked_at >= self._max_staleness:
-            return False
-        return compare_digest(row.secret_hash, token.secret_hash)
+        is_recent = monotonic() - held.asked_at < self._max_staleness
+        return is_recent and compare_digest(row.secret_hash, token.secret_hash)
 
     def hold(self, row: Row) -> None:
         """Take over a row that was read, or that a write has returned; never an older one, nor one that has ended."""

@@ -19,7 +19,8 @@ from aiosess.errors import ConfigError, NotInstalled, SchemaMismatch, SessionErr
 from aiosess.guard import ASK_EVERY, Guards
 from aiosess.manager import SessionManager
 from aiosess.request_store import RequestStore
-from aiosess.store import SessionStore, own_revocations
+from aiosess.revocations import own_revocations
+from aiosess.store import SessionStore
 from aiosess.token import Keyring, TokenReader, longest_token
 from aiosess.upkeep import Upkeep, repeat
 from aiosess.visit import Services, Visit

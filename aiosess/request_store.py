@@ -17,9 +17,10 @@ from aiosess import events
 from aiosess.client import Device, client_digest, origin_of
 from aiosess.config import SessionConfig
 from aiosess.database import Connection, Database
+from aiosess.revocations import excused
 from aiosess.rotation import MAX_RETIRED, Meaning
 from aiosess.session import Row
-from aiosess.store import Emit, SessionStore, carried_through, excused, row_of, statement
+from aiosess.store import Emit, SessionStore, carried_through, row_of, statement
 from aiosess.token import Token
 
 

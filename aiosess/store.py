@@ -7,11 +7,8 @@ upsert: a slow request cannot bring a revoked session back.
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterable
-from contextvars import ContextVar
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from dataclasses import fields
 from functools import cache, wraps
-from time import monotonic
 from typing import Any, Final, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -20,13 +17,12 @@ from aiosess.config import SessionConfig
 from aiosess.database import Clock, Database, read_sql
 from aiosess.errors import SessionNotFound
 from aiosess.payload import check_user_id
+from aiosess.revocations import note_own
 from aiosess.session import Row, Session, SessionPage, Tally, retired_from_json
 
-Emit = Callable[[events.Event], None]
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_under_way: set[asyncio.Task[Any]] = set()  # the loop itself doesn't keep them
+Emit = Callable[[events.Event], None]
 
 SWEEP_BATCH: Final = 1000
 REVOKE_BATCH: Final = 10_000
@@ -40,43 +36,7 @@ _OFTEN_CREATED_AT: Final = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """
-    The end of all sessions of a user, or (None) of everybody.
-
-    Attributes:
-        revoked_at: When it was, by the database's clock.
-        earlier_at: When the one before it was, if there was one.
-        known_at: When this process knew of it, by the monotonic clock (seconds).
-
-    """
-
-    user_id: str | None
-    revoked_at: datetime
-    earlier_at: datetime | None
-    known_at: float
-
-    def is_first_since(self, began: float) -> bool:
-        """Whether the one before it was before a request came in, for certain."""
-        return self.earlier_at is not None and self.earlier_at < self.revoked_at - timedelta(
-            seconds=self.known_at - began
-        )
-
-
-# What the request that runs has revoked itself. A list, so that tasks which the request starts add to the same one.
-own_revocations: ContextVar[list[Revocation] | None] = ContextVar("aiosess_own_revocations", default=None)
-
-
-def excused(user_id: str, began: float) -> list[datetime]:
-    """
-    Return the revocations that a login of the same request may overlook: it revokes and then signs in.
-
-    Not those that hide somebody else's revocation, made since the request began.
-    """
-    own = [each for each in own_revocations.get() or () if each.user_id in {user_id, None}]
-    known = {None, *(each.revoked_at for each in own)}
-    return [each.revoked_at for each in own if each.earlier_at in known or each.is_first_since(began)]
+_under_way: set[asyncio.Task[Any]] = set()  # the loop keeps no strong reference
 
 
 def carried_through(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -212,7 +172,7 @@ class SessionStore:
 
         """
         ((revoked_at, earlier_at),) = await self._fetch("begin_revoke_all")
-        _note_own(None, revoked_at, earlier_at)
+        note_own(None, revoked_at, earlier_at)
         ((is_done,),) = await self._fetch("truncate_sessions")
         reached = None if is_done else _BEFORE_ALL
         while reached is not None:
@@ -268,7 +228,7 @@ class SessionStore:
         """End the sessions of a user, but one if it is named."""
         first, *records = await self._fetch("revoke_user", user_id, kept_id)
         self._learn_time([first])
-        _note_own(user_id, *first[:2])
+        note_own(user_id, *first[:2])
         for record in records:
             self._end(events.Revoked.of(row_of(record[2:-1]), self.clock.now(), reason=reason))
         return len(records)
@@ -296,12 +256,6 @@ class SessionStore:
     async def _one(self, name: str, *arguments: object) -> Row | None:
         rows = await self._rows(name, *arguments)
         return rows[0] if rows else None
-
-
-def _note_own(user_id: str | None, revoked_at: datetime, earlier_at: datetime | None) -> None:
-    own = own_revocations.get()
-    if own is not None:
-        own.append(Revocation(user_id, revoked_at, earlier_at, monotonic()))
 
 
 def as_uuid(value: UUID | str) -> UUID:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from hmac import compare_digest
 from http import HTTPStatus
 from time import monotonic, time
 from typing import Final
@@ -254,7 +255,7 @@ class Visit:
             return  # a parallel call of this request has ended the session, or knows more
         if (row.token_id, row.settled_at) != (before.token_id, before.settled_at):
             self._mints = False
-        if row.secret_hash != before.secret_hash:
+        if not compare_digest(row.secret_hash, before.secret_hash):
             self._late = True  # whatever was proved since was proved by who has the new one
         self.row = row
 
