@@ -75,6 +75,9 @@ def setup(
     tables are made at start-up (``migrate``). A server that is down at
     start-up is waited for; until then, pages that touch the session are 503.
 
+    What the application appends to ``on_response_prepare`` later sees the
+    cookie, and must leave ``Set-Cookie`` and ``Cache-Control: no-store`` alone.
+
     Args:
         app: The application, or a sub-application, before it starts.
         secret: At least 32 bytes of random text, or a list of several, newest first, while a new
