@@ -2,7 +2,8 @@
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import asyncpg
 import pytest
 
 from aiosess.config import SessionConfig
-from aiosess.database import Database
+from aiosess.database import Connection, Database
 from aiosess.embedded import EmbeddedPostgres
 from aiosess.errors import StoreUnavailable
-from tests.site import eventually, make_app, visit
+from tests.site import eventually, make_app, somebody_waits, visit
 
 
 async def test_impossible_argument_is_no_outage(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -95,3 +96,71 @@ async def test_dsn_with_several_hosts_finds_the_primary(dsn: str) -> None:
     async with visit(make_app(several)) as site:
         browser = await (await site.browser()).login("alice")
         assert await browser.user() == "alice"
+
+
+# Losing the connection, or the race for a row
+
+
+BRIEF = timedelta(seconds=0.5)
+
+
+@pytest.fixture
+async def brief(dsn: str) -> AsyncIterator[Database]:
+    """Return a database with a short deadline."""
+    database = Database(SessionConfig(store_timeout=BRIEF))
+    await database.connect(dsn)
+    yield database
+    await database.close()
+
+
+@pytest.mark.threat("DB-14")
+async def test_cancellation_is_not_lost_with_the_connection(brief: Database) -> None:
+    """Who is cancelled in the moment in which the connection ends is cancelled, and does not ask again."""
+    attempts = 0
+
+    async def work(connection: Connection) -> None:
+        nonlocal attempts
+        attempts += 1
+        connection.add_termination_listener(lambda _: asking.cancel())
+        await connection.execute("select pg_terminate_backend(pg_backend_pid())")
+
+    asking = asyncio.create_task(brief.run(work))
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert attempts == 1
+
+
+@pytest.mark.threat("DB-04")
+async def test_deadline_holds_when_a_stall_ends_with_a_reset(brief: Database) -> None:
+    """When a process stands still beyond the deadline and its connection is reset meanwhile, nothing is asked again."""
+    attempts = 0
+
+    def stall(connection: Connection) -> None:
+        connection._transport.abort()
+        time.sleep(2 * BRIEF.total_seconds())
+
+    async def work(connection: Connection) -> None:
+        nonlocal attempts
+        attempts += 1
+        asyncio.get_running_loop().call_soon(stall, connection)
+        await connection.execute("select pg_sleep(60)")
+
+    with pytest.raises(StoreUnavailable, match="in time"):
+        await brief.run(work)
+    assert attempts == 1
+
+
+async def test_lost_race_for_a_row_is_run_again(dsn: str, pg: asyncpg.Connection) -> None:
+    """In an application's pool of stricter isolation a write that another one overtook is made all the same."""
+    isolation = {"default_transaction_isolation": "repeatable read"}
+    async with (
+        asyncpg.create_pool(dsn, min_size=0, server_settings=isolation) as pool,
+        visit(make_app(dsn, pool=pool)) as site,
+    ):
+        browser = await (await site.browser()).login("alice")
+        async with pg.transaction():
+            await pg.execute("""update aiosess_sessions set data = '{"a": 1}'""")
+            writing = asyncio.create_task(browser.post("/set/b", json=2))
+            await somebody_waits(pg)
+        assert (await writing).status == 200
+        assert await pg.fetchval('select data = \'{"a": 1, "b": 2}\' from aiosess_sessions')

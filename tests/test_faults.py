@@ -16,6 +16,7 @@ from aiohttp import web
 
 from aiosess import events
 from aiosess.embedded import EmbeddedPostgres
+from aiosess.store import _under_way
 from aiosess.token import Keyring
 from tests.relay import Relay, relayed
 from tests.site import (
@@ -252,6 +253,22 @@ async def test_write_that_times_out_is_not_reported_as_done(relay: Relay, pg: as
             assert (reply.status, reply.token) == (503, None)
             # One slow statement is no outage: others go on.
             assert (await site.present(token)).user == "ada"
+
+
+@pytest.mark.threat("DB-04", "DB-06", "DOS-03")
+async def test_login_that_times_out_is_not_carried_out_later(dsn: str, pg: asyncpg.Connection) -> None:
+    """A login whose deadline passed behind a lock is cancelled at the server: it evicts nobody when the lock goes."""
+    happened: list[events.Event] = []
+    options: dict[str, Any] = {"max_sessions_per_user": 2, "store_timeout": BRIEF, "on_event": happened.append}
+    async with visit(make_app(dsn, **options)) as site:
+        tokens = [await login(site) for _ in range(2)]
+        happened.clear()
+        async with pg.transaction():
+            await pg.execute("select from aiosess_logins for update")
+            assert (await site.present("none", "/login/ada", method="POST")).status == 503
+            await eventually(lambda: _is_quiet(pg))
+        assert [(await site.present(token)).user for token in tokens] == ["ada", "ada"]
+        assert happened == []
 
 
 @pytest.mark.threat("DB-04")
@@ -498,6 +515,51 @@ async def test_client_that_goes_away_leaves_nothing_half_done(
             assert (await site.present(token)).user == "ada"
 
 
+@pytest.mark.threat("DB-14")
+async def test_login_of_a_client_that_goes_away_is_told(dsn: str, pg: asyncpg.Connection) -> None:
+    """A login that PostgreSQL carries out is told of, new device included, though its request was cancelled."""
+    happened: list[events.Event] = []
+    async with visit(make_app(dsn, on_event=happened.append)) as site:
+        await login(site)
+        await pg.execute("delete from aiosess_sessions")
+        happened.clear()
+        await _abort_behind(site, pg, "select from aiosess_logins for update", "none", "/login/ada", "POST")
+        await eventually(lambda: _are_told(happened, 2))
+        assert [type(event) for event in happened] == [events.Created, events.NewDevice]
+        assert await pg.fetchval("select count(*) from aiosess_sessions") == 1
+        assert not _under_way
+
+
+@pytest.mark.threat("DB-14", "ROT-04")
+async def test_theft_found_by_a_client_that_goes_away_is_told(dsn: str, pg: asyncpg.Connection) -> None:
+    """A thief who hangs up while the session is being ended for it keeps the alarm from nobody: it comes once."""
+    happened: list[events.Event] = []
+    async with visit(make_app(dsn, on_event=happened.append)) as site:
+        token = await login(site)
+        await pg.execute("update aiosess_sessions set token_id = 'AAAAAAAAAAA', version = 3, settled_at = now()")
+        happened.clear()
+        await _abort_behind(site, pg, "select from aiosess_sessions for update", token, "/me", "GET")
+        await eventually(lambda: _are_told(happened, 1))
+        assert (await site.present(token)).user is None
+        assert [type(event) for event in happened] == [events.ReuseDetected]
+        assert not _under_way
+
+
+async def _abort_behind(site: Site, pg: asyncpg.Connection, lock: str, token: str, target: str, method: str) -> None:
+    """Hang up while a request waits for a lock, and let the lock go when its handler is cancelled."""
+    wire = await site.wire()
+    async with pg.transaction():
+        await pg.execute(lock)
+        await wire.send(request_bytes(target, f"Cookie: {COOKIE}={token}".encode(), method=method))
+        await somebody_waits(pg)
+        wire.abort()
+        await eventually(lambda: _is_noticed(site))
+
+
+async def _are_told(happened: list[events.Event], count: int) -> bool:
+    return len(happened) >= count
+
+
 async def _is_noticed(site: Site) -> bool:
     """Say whether the server has noticed that the client is gone."""
     assert site.server.runner is not None
@@ -602,6 +664,70 @@ async def test_full_server_is_unknown_not_anonymous(empty_dsn: str, server_dsn: 
         await eventually(knows)
         assert (await site.present(token)).user == "ada"
     await admin.close()
+
+
+class Passwords:
+    """What an application's pool asks for the password: a service that may fail in any way."""
+
+    def __init__(self) -> None:
+        """Answer."""
+        self.trouble: Exception | None = None
+        self.asked = 0
+
+    async def __call__(self) -> str:
+        """Return the password, or raise what the test has laid down."""
+        self.asked += 1
+        if self.trouble is not None:
+            raise self.trouble
+        return "password"
+
+
+@pytest.mark.threat("DB-05")
+async def test_pool_that_fails_for_the_application_recovers(dsn: str, pg: asyncpg.Connection) -> None:
+    """Whatever the application raises in its own pool is an outage, 503 and probed for, and ends with its cause."""
+    passwords = Passwords()
+    async with (
+        asyncpg.create_pool(dsn, min_size=0, password=passwords) as pool,
+        visit(make_app(dsn, pool=pool, store_timeout=BRIEF)) as site,
+    ):
+        token = await login(site)
+        for trouble, is_outage in ((RuntimeError(), False), (OSError(), True), (RuntimeError(), True)):
+            passwords.trouble = trouble
+            await cut_connections(pg)
+            asked = passwords.asked
+            assert (await site.present(token)).status == 503
+            assert site.services.store._database._down is is_outage
+            if is_outage:
+                await eventually(lambda asked=asked: _is_asked(passwords, asked + 3))
+        passwords.trouble = None
+        await eventually(lambda: is_up(site))
+        assert (await site.present(token)).user == "ada"
+
+
+async def _is_asked(passwords: Passwords, times: int) -> bool:
+    return passwords.asked >= times
+
+
+@pytest.mark.threat("DB-05")
+async def test_pool_that_fails_for_the_application_costs_no_response(dsn: str, pg: asyncpg.Connection) -> None:
+    """A response whose successor cannot be leased, whatever the application's pool raises, goes out as it is."""
+    passwords = Passwords()
+
+    async def pay(_: web.Request) -> web.Response:
+        passwords.trouble = RuntimeError()
+        await cut_connections(pg)
+        return web.Response(text="paid")
+
+    async with (
+        asyncpg.create_pool(dsn, min_size=0, password=passwords) as pool,
+        visit(make_app(dsn, web.post("/pay", pay), pool=pool)) as site,
+    ):
+        token = await login(site)
+        await make_due(pg)
+        reply = await site.present(token, "/pay", method="POST")
+        assert (reply.status, reply.body, reply.token) == (200, b"paid", None)
+        passwords.trouble = None
+        assert (await site.present(token)).token
 
 
 # The server can only read
