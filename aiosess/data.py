@@ -2,6 +2,7 @@
 
 import logging
 from typing import Any, TypeVar, overload
+from uuid import UUID
 
 from aiosess.errors import InvalidData, NotAuthenticated, SessionRevoked
 from aiosess.payload import check_key, encode_value
@@ -72,7 +73,7 @@ class SessionData:
         if patched is None and await store.load(row.id) is not None:
             message = f"the data would be larger than max_data_bytes ({self._visit.services.config.max_data_bytes})"
             raise InvalidData(message)
-        self._update(patched)
+        self._update(row.id, patched)
 
     async def remove_key(self, key: str) -> None:
         """
@@ -86,7 +87,7 @@ class SessionData:
 
         """
         row = self._row()
-        self._update(await self._visit.services.store.remove_key(row.id, check_key(key)))
+        self._update(row.id, await self._visit.services.store.remove_key(row.id, check_key(key)))
 
     def _row(self) -> Row:
         self._visit.look()
@@ -94,9 +95,9 @@ class SessionData:
             raise NotAuthenticated
         return self._visit.row
 
-    def _update(self, row: Row | None) -> None:
+    def _update(self, session_id: UUID, row: Row | None) -> None:
         if row is None:
-            self._visit.end()
+            self._visit.end(session_id)
             raise SessionRevoked
         self._visit.update(row)
 

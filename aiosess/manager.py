@@ -113,6 +113,7 @@ class SessionManager(SessionData):
         visit.check_not_sealed()
         # The session that the request came with has to end: it must be known which one that is.
         await visit.resolve()
+        earlier_id = None if visit.token is None else visit.token.session_id
         services = visit.services
         config = services.config.with_limits(idle_timeout, absolute_timeout)
         token = new_token(uuid7(), 1, services.clock.now() + config.absolute_timeout)
@@ -127,13 +128,14 @@ class SessionManager(SessionData):
                 absolute_timeout=config.absolute_timeout,
                 remember=remember,
                 began=visit.began,
-                earlier_id=None if visit.token is None else visit.token.session_id,
+                earlier_id=earlier_id,
             )
         )
         if row is None:
             message = "the user's sessions were revoked while this login was under way"
             raise SessionRevoked(message)
-        visit.end()
+        if earlier_id is not None:
+            visit.end(earlier_id)
         visit.enter(row, replace(token, expires_at=int(row.ends_at.timestamp())))
 
     async def authenticate_with(
@@ -177,7 +179,7 @@ class SessionManager(SessionData):
                 await self._visit.services.store.revoke_own(row.id, row.user_id, "logout")
             except SessionNotFound:
                 log.debug("aiosess: the session had already ended at logout")
-            self._visit.end()
+            self._visit.end(row.id)
         self._visit.clear()
 
     async def logout_all(self) -> None:
@@ -194,7 +196,7 @@ class SessionManager(SessionData):
         row = self._visit.row
         if row is not None:
             await self._visit.services.store.revoke_others(row.user_id, None, "logout_all")
-            self._visit.end()
+            self._visit.end(row.id)
         self._visit.clear()
 
     async def logout_other(self) -> int:
@@ -225,7 +227,7 @@ class SessionManager(SessionData):
             self._visit.check_not_sealed()
         ended = await self._visit.services.store.revoke_own(session_id, row.user_id, "revoke")
         if ended == row.id:
-            self._visit.end()
+            self._visit.end(row.id)
             self._visit.clear()
 
     async def rotate(self) -> None:

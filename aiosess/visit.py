@@ -14,6 +14,7 @@ from hmac import compare_digest
 from http import HTTPStatus
 from time import monotonic, time
 from typing import Final
+from uuid import UUID
 
 from aiohttp import hdrs, web
 
@@ -206,9 +207,11 @@ class Visit:
             StoreUnavailable: it still is.
 
         """
-        known, self._unresolved, self._unknown = self._unresolved, None, None
+        known, self._unresolved = self._unresolved, None
         if known is not None:
             await self.admit(known)
+            if self._unresolved is None:  # not before: until then nobody may be taken for anonymous
+                self._unknown = None
         self.look()
 
     def look(self) -> None:
@@ -251,19 +254,19 @@ class Visit:
         """Go on with the row that a write has returned; what it has become since it was judged is due for nothing."""
         self.services.checker.hold(row)
         before = self.row
-        if before is None or row.revision < before.revision:
-            return  # a parallel call of this request has ended the session, or knows more
+        if before is None or row.id != before.id or row.revision < before.revision:
+            return  # a parallel call of this request has ended or replaced the session, or knows more
         if (row.token_id, row.settled_at) != (before.token_id, before.settled_at):
             self._mints = False
         if not compare_digest(row.secret_hash, before.secret_hash):
             self._late = True  # whatever was proved since was proved by who has the new one
         self.row = row
 
-    def end(self) -> None:
-        """Go on as anonymous: the session has ended."""
-        if self.token is not None:
-            self.services.checker.bury(self.token.session_id)
-        self.lose()
+    def end(self, session_id: UUID) -> None:
+        """Note that a session has ended; if it is still the request's own, go on as anonymous."""
+        self.services.checker.bury(session_id)
+        if self.row is not None and self.row.id == session_id:
+            self.lose()
 
     def lose(self) -> None:
         """Go on as anonymous: the session may live, but the token that came is dead."""
