@@ -523,7 +523,7 @@ async def test_login_of_a_client_that_goes_away_is_told(dsn: str, pg: asyncpg.Co
         await login(site)
         await pg.execute("delete from aiosess_sessions")
         happened.clear()
-        await _abort_behind(site, pg, "select from aiosess_logins for update", "none", "/login/ada", "POST")
+        await _abort_behind(site, pg, "login", "none")
         await eventually(lambda: _are_told(happened, 2))
         assert [type(event) for event in happened] == [events.Created, events.NewDevice]
         assert await pg.fetchval("select count(*) from aiosess_sessions") == 1
@@ -538,18 +538,19 @@ async def test_theft_found_by_a_client_that_goes_away_is_told(dsn: str, pg: asyn
         token = await login(site)
         await pg.execute("update aiosess_sessions set token_id = 'AAAAAAAAAAA', version = 3, settled_at = now()")
         happened.clear()
-        await _abort_behind(site, pg, "select from aiosess_sessions for update", token, "/me", "GET")
+        await _abort_behind(site, pg, "promotion", token)
         await eventually(lambda: _are_told(happened, 1))
         assert (await site.present(token)).user is None
         assert [type(event) for event in happened] == [events.ReuseDetected]
         assert not _under_way
 
 
-async def _abort_behind(site: Site, pg: asyncpg.Connection, lock: str, token: str, target: str, method: str) -> None:
+async def _abort_behind(site: Site, pg: asyncpg.Connection, moment: str, token: str) -> None:
     """Hang up while a request waits for a lock, and let the lock go when its handler is cancelled."""
+    method, target, lock = ABORTS[moment]
     wire = await site.wire()
     async with pg.transaction():
-        await pg.execute(lock)
+        await pg.execute(lock or "")
         await wire.send(request_bytes(target, f"Cookie: {COOKIE}={token}".encode(), method=method))
         await somebody_waits(pg)
         wire.abort()

@@ -13,7 +13,18 @@ from aiohttp import web
 
 import aiosess
 from aiosess import events
-from tests.site import Browser, Site, age, firefox, logged_pool, make_app, set_cookies, visit
+from tests.site import (
+    Browser,
+    Gate,
+    Site,
+    age,
+    firefox,
+    logged_pool,
+    make_app,
+    set_cookies,
+    somebody_waits,
+    visit,
+)
 
 DAY = 24 * 3600
 FIREFOX = firefox()
@@ -105,6 +116,71 @@ async def test_two_browsers_have_two_sessions(site: Site, pg: asyncpg.Connection
     first = await (await site.browser()).login("alice")
     second = await (await site.browser()).login("alice")
     assert await ids(pg) == {await session_id(first), await session_id(second)}
+
+
+BRIEF = timedelta(seconds=0.5)
+
+
+class UnknownCaller:
+    """A login whose check PostgreSQL does not answer in time, as the table is locked."""
+
+    def __init__(self) -> None:
+        """Nobody has come."""
+        self.gate = Gate()
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Try to sign in while the table is locked, and when the test has opened the gate."""
+        sessions = request["sessions"]
+        with pytest.raises(aiosess.StoreUnavailable):
+            await sessions.authenticate("alice")
+        await self.gate.wait()
+        await sessions.authenticate("alice")
+        return web.Response(text="in")
+
+    async def give_up(self, request: web.Request) -> web.Response:
+        """Cancel a login while it asks who has come, and say who that is now."""
+        sessions = request["sessions"]
+        login = asyncio.create_task(sessions.authenticate("alice"))
+        await self.gate.wait()
+        login.cancel()
+        await asyncio.wait([login])
+        return web.json_response({"user": sessions.user_id})
+
+
+@pytest.mark.threat("SES-01")
+async def test_login_ends_the_earlier_session_that_was_unknown(dsn: str, pg: asyncpg.Connection) -> None:
+    """A login whose check was not answered is refused until it can be, and then ends the session it came with."""
+    caller = UnknownCaller()
+    async with visit(make_app(dsn, web.post("/unknown", caller.handle), store_timeout=BRIEF)) as site:
+        browser = await (await site.browser()).login("alice")
+        earlier, before = browser.token, await ids(pg)
+        async with pg.transaction():
+            await pg.execute("lock table aiosess_sessions in access exclusive mode")
+            login = asyncio.create_task(browser.post("/unknown"))
+            await caller.gate.entered.wait()
+        caller.gate.opened.set()
+        assert (await login).status == 200
+        assert await browser.user() == "alice"
+        after = await ids(pg)
+        assert len(after) == 1
+        assert after != before
+        assert await (await site.browser(earlier)).user() is None
+
+
+@pytest.mark.threat("DB-05")
+async def test_login_that_is_given_up_leaves_the_caller_unknown(dsn: str, pg: asyncpg.Connection) -> None:
+    """While PostgreSQL has not answered who comes, a login that is cancelled makes nobody of them."""
+    caller = UnknownCaller()
+    async with visit(make_app(dsn, web.post("/unknown", caller.give_up), store_timeout=BRIEF)) as site:
+        browser = await (await site.browser()).login("alice")
+        async with pg.transaction():
+            await pg.execute("lock table aiosess_sessions in access exclusive mode")
+            login = asyncio.create_task(browser.post("/unknown"))
+            await caller.gate.entered.wait()
+            await somebody_waits(pg)
+            caller.gate.opened.set()
+            assert (await login).status == 503
+        assert await browser.user() == "alice"
 
 
 # Events

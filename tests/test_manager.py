@@ -13,7 +13,8 @@ import pytest
 
 import aiosess
 from aiosess import SessionManager, events
-from tests.site import COOKIE, Browser, Job, Site, age, logged_pool, make_app, make_due, set_cookies, visit
+from aiosess.session import Row
+from tests.site import COOKIE, Browser, Gate, Job, Site, age, logged_pool, make_app, make_due, set_cookies, visit
 
 MINUTE = timedelta(minutes=1)
 
@@ -564,6 +565,31 @@ async def test_late_token_is_not_fresh(site: Site, alice: Browser, pg: asyncpg.C
     assert await alice.run(job(lambda s: s.is_fresh(timedelta(days=1)))) is True
 
 
+@pytest.mark.threat("ROT-09", "DEV-03")
+@pytest.mark.parametrize("write", [lambda s: s.set("key", 1), lambda s: s.remove_key("key")])
+async def test_write_with_a_replaced_token_is_not_fresh(
+    write: Job, site: Site, alice: Browser, pg: asyncpg.Connection
+) -> None:
+    """What its owner proved while a slow request ran proves nothing for who sent that with the old token."""
+    await age(pg, 600)
+    thief = await site.browser(alice.token)
+    gate = Gate()
+
+    async def slow(sessions: SessionManager) -> Value:
+        before = sessions.is_fresh(MINUTE)
+        await gate.wait()
+        await write(sessions)
+        return before, sessions.user_id, sessions.is_fresh(MINUTE)
+
+    in_flight = asyncio.create_task(thief.run(slow))
+    await gate.entered.wait()
+    assert (await alice.post("/do/reauthenticated")).status == 200
+    gate.opened.set()
+    assert await in_flight == (False, "alice", False)
+    assert await alice.run(job(lambda s: s.is_fresh(MINUTE))) is True
+    assert await thief.user() is None
+
+
 # The data
 
 
@@ -711,6 +737,77 @@ async def test_requests_that_set_different_keys_both_win(site: Site, alice: Brow
     other_tab = await site.browser(alice.token)
     await asyncio.gather(alice.run(lambda s: write(s, "a")), other_tab.run(lambda s: write(s, "b")))
     assert await data_of(pg) == [{"a": 1, "b": 1}]
+
+
+class SlowWrite:
+    """Holds one call of set() until the gate is open, before it is made ("delayed") or before its answer ("late")."""
+
+    def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Hold what sets these keys."""
+        self.gate = Gate()
+        self._patch = site.services.store.patch
+        monkeypatch.setattr(site.services.store, "patch", self._hold)
+
+    async def _hold(self, session_id: UUID, key: str, value: str) -> Row | None:
+        if key == "delayed":
+            await self.gate.wait()
+        row = await self._patch(session_id, key, value)
+        if key == "late":
+            await self.gate.wait()
+        return row
+
+
+@pytest.fixture
+def slow(site: Site, monkeypatch: pytest.MonkeyPatch) -> SlowWrite:
+    """Return the write that is held."""
+    return SlowWrite(site, monkeypatch)
+
+
+async def set_beside(sessions: SessionManager, slow: SlowWrite, job: Job, key: str = "late") -> Value:
+    """Do something while a set() is held; return what became of that."""
+    setting = asyncio.create_task(sessions.set(key, 1))
+    await slow.gate.entered.wait()
+    await job(sessions)
+    slow.gate.opened.set()
+    (outcome,) = await asyncio.gather(setting, return_exceptions=True)
+    return outcome
+
+
+@pytest.mark.threat("SES-12")
+async def test_parallel_writes_of_one_request_keep_the_newer_data(alice: Browser, slow: SlowWrite) -> None:
+    """Whichever answer comes last, the request goes on with the data of the last write."""
+
+    async def write(sessions: SessionManager) -> Value:
+        assert await set_beside(sessions, slow, lambda s: s.set("key", 2)) is None
+        return sessions.get("late"), sessions.get("key")
+
+    assert await alice.run(write) == (1, 2)
+
+
+@pytest.mark.threat("SES-04")
+async def test_parallel_write_does_not_undo_a_logout(alice: Browser, slow: SlowWrite) -> None:
+    """The answer to a write that comes after a logout of the same request brings nobody back."""
+
+    async def leave(sessions: SessionManager) -> Value:
+        assert await set_beside(sessions, slow, lambda s: s.logout()) is None
+        return sessions.user_id
+
+    assert await alice.run(leave) is None
+    assert await alice.user() is None
+
+
+@pytest.mark.threat("SES-01")
+@pytest.mark.parametrize("held", ["late", "delayed"])
+async def test_parallel_write_does_not_undo_a_login(alice: Browser, slow: SlowWrite, held: str) -> None:
+    """A write to the earlier session that a login of the same request overtakes leaves the new one as it is."""
+
+    async def swap(sessions: SessionManager) -> Value:
+        outcome = await set_beside(sessions, slow, lambda s: s.authenticate("bob"), held)
+        assert isinstance(outcome, aiosess.SessionRevoked) is (held == "delayed")
+        return sessions.user_id, sessions.is_fresh(MINUTE)
+
+    assert await alice.run(swap) == ("bob", True)
+    assert await alice.user() == "bob"
 
 
 # The session ends while a request runs
