@@ -1103,6 +1103,17 @@ async def test_process_that_ends_a_session_knows_at_once(dsn: str, way: str) -> 
         assert await ended.user() is None
 
 
+@pytest.mark.threat("SES-02")
+async def test_held_row_does_not_refuse_a_newer_secret(dsn: str) -> None:
+    """However long an answer may be relied on, another process accepts a token that was rotated here at once."""
+    stale = {"max_staleness": timedelta(hours=1)}
+    async with visit(make_app(dsn, **stale)) as one, visit(make_app(dsn, **stale)) as other:
+        browser = await (await one.browser()).login("ada")
+        assert await (await other.browser(browser.token)).user() == "ada"
+        assert (await browser.post("/do/reauthenticated")).status == 200
+        assert await (await other.browser(browser.token)).user() == "ada"
+
+
 # Pools
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextvars import Context
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -356,19 +357,78 @@ async def test_login_after_a_revocation_works(site: Site) -> None:
     assert await browser.user() == "alice"
 
 
-@pytest.mark.parametrize("way", ["revoke_user", "logout_all", "logout_other"])
-async def test_request_that_ends_all_sessions_may_sign_in(way: str, site: Site) -> None:
+async def revoke_together(store: aiosess.SessionStore) -> None:
+    """Revoke in a task of its own."""
+    await asyncio.gather(store.revoke_user("alice"), asyncio.sleep(0))
+
+
+RESETS: dict[str, list[Callable[[aiosess.SessionManager, aiosess.SessionStore], Awaitable[Any]]]] = {
+    "logout_all": [lambda sessions, _: sessions.logout_all()],
+    "logout_other": [lambda sessions, _: sessions.logout_other()],
+    "revoke_user": [lambda _, store: store.revoke_user("alice")],
+    "wait_for": [lambda _, store: asyncio.wait_for(store.revoke_user("alice"), 60)],
+    "gather": [lambda _, store: revoke_together(store)],
+    "twice": [lambda _, store: store.revoke_user("alice")] * 2,
+    "two users": [lambda _, store: store.revoke_user("alice"), lambda _, store: store.revoke_user("bob")],
+    "all, then another": [lambda _, store: store.revoke_all(), lambda _, store: store.revoke_user("bob")],
+    "all, then this one": [lambda _, store: store.revoke_all(), lambda _, store: store.revoke_user("alice")],
+}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["first", "again"])
+@pytest.mark.parametrize("way", RESETS)
+async def test_request_that_ends_all_sessions_may_sign_in(
+    way: str, site: Site, pg: asyncpg.Connection, *, before: bool
+) -> None:
     """A password reset signs out everywhere and then in: the login comes after the revocation, so it counts."""
+    if before:
+        await site.store.revoke_user("alice")
+        await site.store.revoke_all()
+        await pg.execute("update aiosess_logins set revoked_at = now() - interval '1 hour'")
+        await pg.execute("update aiosess_schema set revoked_at = now() - interval '1 hour'")
     browser = await (await site.browser()).login("alice")
     other = await (await site.browser()).login("alice")
 
     async def reset(sessions: aiosess.SessionManager) -> None:
-        await (site.store.revoke_user("alice") if way == "revoke_user" else getattr(sessions, way)())
+        for revoke in RESETS[way]:
+            await revoke(sessions, site.store)
         await sessions.authenticate("alice")
 
     await browser.run(reset)
     assert await browser.user() == "alice"
     assert await other.user() is None
+
+
+def revocation(site: Site, way: str) -> Coroutine[Any, Any, Any]:
+    """Return the end of alice's sessions, or of everybody's."""
+    return site.store.revoke_all() if way == "revoke_all" else site.store.revoke_user("alice")
+
+
+@pytest.mark.threat("SES-07")
+@pytest.mark.parametrize("order", ["others, own", "own, others", "own, others, own"])
+@pytest.mark.parametrize("own", ["revoke_user", "revoke_all"])
+@pytest.mark.parametrize("others", ["revoke_user", "revoke_all"])
+async def test_own_revocation_hides_nobody_elses(
+    order: str, own: str, others: str, dsn: str, pg: asyncpg.Connection
+) -> None:
+    """A request that ends all sessions and signs in is caught by whoever else ended them since it came in."""
+    async with visit(make_app(dsn)) as one, visit(make_app(dsn)) as other:
+
+        async def reset(sessions: aiosess.SessionManager) -> None:
+            await pg.execute("select pg_sleep(0.1)")  # as long as a password check takes
+            for who in order.split(", "):
+                if who == "own":
+                    await revocation(one, own)
+                else:
+                    # Another process knows nothing of this request.
+                    await asyncio.create_task(revocation(other, others), context=Context())
+            await sessions.authenticate("alice")
+
+        thief = await one.browser()
+        with pytest.raises(aiosess.SessionRevoked):
+            await thief.run(reset)
+        assert await thief.user() is None
+        assert await ids(pg) == set()
 
 
 @pytest.mark.threat("SES-07")
@@ -501,6 +561,21 @@ async def test_activity_is_written_once_per_touch_interval(dsn: str, pg: asyncpg
     after = await times(pg)
     assert after[0] > before[0]
     assert after[1] - after[0] == timedelta(days=30)
+
+
+@pytest.mark.threat("SES-05")
+async def test_who_keeps_asking_stays_however_short_the_idle_timeout(dsn: str, pg: asyncpg.Connection) -> None:
+    """With an idle timeout as short as touch_interval a session that is used within it does not end of idleness."""
+    hour = timedelta(hours=1)
+    # Rotation is put off: settling a token counts as activity.
+    async with visit(make_app(dsn, idle_timeout=hour, touch_interval=hour, rotate_every=24 * hour)) as site:
+        browser = await (await site.browser()).login("alice")
+        for _ in range(5):
+            await age(pg, 1000)
+            assert await browser.user() == "alice"
+            await site.services.upkeep.flush()
+        await age(pg, 3600)
+        assert await browser.user() is None
 
 
 @pytest.mark.threat("SES-05")

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from aiohttp import web
 
 import aiosess
 from aiosess import SessionManager, events
@@ -442,6 +443,26 @@ async def test_ids_of_any_type_name_no_session(value: Value, alice: Browser) -> 
     """What is no UUID at all is SessionNotFound, not a TypeError."""
     with pytest.raises(aiosess.SessionNotFound):
         await alice.run(lambda s: s.revoke(value))
+
+
+@pytest.mark.threat("COO-06")
+async def test_the_current_one_cannot_be_revoked_once_the_headers_are_out(dsn: str, seen: Seen) -> None:
+    """When the cookie can no longer be cleared, ending the current session is refused, and nothing is committed."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        sessions = request["sessions"]
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with pytest.raises(aiosess.ResponseStarted):
+            await sessions.revoke(str(sessions.current.id))
+        await response.write(b"refused")
+        return response
+
+    async with visit(make_app(dsn, web.post("/late", handle), on_event=seen.append)) as site:
+        alice = await (await site.browser()).login("alice")
+        assert await (await alice.post("/late")).text() == "refused"
+        assert await alice.user() == "alice"
+        assert not [event for event in seen if isinstance(event, events.Revoked)]
 
 
 # Rotation on purpose

@@ -167,6 +167,20 @@ async def test_role_that_may_not_truncate(empty_dsn: str) -> None:
         await owner.close()
 
 
+@pytest.mark.threat("SES-08")
+async def test_table_of_the_application_may_refer_to_sessions(empty_dsn: str) -> None:
+    """A foreign key keeps the table from being truncated, but nobody from being signed out."""
+    async with visit(make_app(empty_dsn)) as site:
+        browser = await (await site.browser()).login("alice")
+        owner = await asyncpg.connect(empty_dsn)
+        await owner.execute("create table audit (session_id uuid references aiosess_sessions on delete cascade)")
+        await owner.execute("insert into audit select id from aiosess_sessions")
+        await site.store.revoke_all()
+        assert await browser.user() is None
+        assert await site.store.count() == await owner.fetchval("select count(*) from audit") == 0
+        await owner.close()
+
+
 # From the command line
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aiosess import rotation
 from aiosess.config import SessionConfig
-from aiosess.rotation import ADOPTED, MAX_RETIRED, Meaning, Verdict, is_lease_free, judge
+from aiosess.rotation import ADOPTED, MAX_RETIRED, Meaning, Verdict, is_lease_free, judge, touch_after
 from aiosess.session import Retired, Row
 from aiosess.token import Token
 from tests.statements import Stored, adopted, lease, written
@@ -324,6 +324,27 @@ def test_verdict_is_frozen() -> None:
     verdict: Any = judge(ROW, token("current"), at(0), CONFIG)
     with pytest.raises(FrozenInstanceError):
         verdict.mints = True
+
+
+# When activity is noted
+
+
+@pytest.mark.threat("SES-05")
+@pytest.mark.parametrize(
+    ("idle", "after"),
+    [(timedelta(days=30), 300), (timedelta(minutes=20), 300), (timedelta(minutes=5), 75), (timedelta(seconds=1), 0.25)],
+)
+def test_activity_is_noted_early_enough_for_a_short_idle_time(idle: timedelta, after: float) -> None:
+    """The next note is due after a quarter of the idle time, touch_interval at most; the row's own time counts."""
+    assert touch_after(row(expires_at=START + idle), CONFIG) == timedelta(seconds=after)
+
+
+@pytest.mark.parametrize("over", [timedelta(0), TICK])
+def test_activity_that_lengthens_nothing_is_noted_at_leisure(over: timedelta) -> None:
+    """Once the absolute limit comes first, a note is due after touch_interval, however little time is left."""
+    end = START + timedelta(minutes=1)
+    assert touch_after(row(expires_at=end + over, ends_at=end), CONFIG) == CONFIG.touch_interval
+    assert touch_after(row(expires_at=end - TICK, ends_at=end), CONFIG) < CONFIG.touch_interval / 4
 
 
 # The retired tokens that are kept

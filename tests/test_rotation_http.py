@@ -267,9 +267,19 @@ async def test_time_alone_makes_a_successor_due(dsn: str, pg: asyncpg.Connection
         await eventually(is_settled)
 
 
-async def test_time_alone_makes_last_activity_due(dsn: str, pg: asyncpg.Connection) -> None:
-    """A token that comes again and again moves last_active_at once touch_interval is over."""
-    async with visit(make_app(dsn, touch_interval=timedelta(milliseconds=50))) as site:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"touch_interval": timedelta(milliseconds=50)},
+        dict.fromkeys(["touch_interval", "idle_timeout"], timedelta(0, 3)),
+    ],
+    ids=["touch_interval", "idle_timeout"],
+)
+async def test_time_alone_makes_last_activity_due(
+    dsn: str, pg: asyncpg.Connection, options: dict[str, timedelta]
+) -> None:
+    """A token that comes again and again moves last_active_at once touch_interval, or a quarter of idle, is over."""
+    async with visit(make_app(dsn, **options)) as site:
         token = await login(site)
         before: datetime = (await row(pg))["last_active_at"]
 
@@ -490,6 +500,89 @@ async def test_thief_and_owner_cannot_both_go_on(
     assert (await site.present(stolen)).user is None
     assert (await site.present(thiefs)).user is None
     assert len(of_kind(happened, events.ReuseDetected)) == 1
+
+
+OWNER = (b"User-Agent: owner", b"X-Forwarded-For: 192.0.2.1")
+THIEF = (b"User-Agent: thief", b"X-Forwarded-For: 198.51.100.2")
+OWNERS, THIEFS = ("192.0.2.1", "owner"), ("198.51.100.2", "thief")
+
+
+@pytest.fixture
+async def proxied(dsn: str, happened: list[events.Event]) -> AsyncIterator[Site]:
+    """Run an application behind a proxy."""
+    async with visit(make_app(dsn, on_event=happened.append, trusted_proxies=("127.0.0.1",))) as site:
+        yield site
+
+
+async def places_of_reuse(
+    site: Site, happened: list[events.Event], token: str, who: tuple[bytes, ...]
+) -> list[tuple[str | None, str]]:
+    """Present a token that gives two parties away; return the addresses and devices of presenter, other and login."""
+    assert (await site.present(token, "/me", *who)).user is None
+    (event,) = of_kind(happened, events.ReuseDetected)
+    return [(place.ip, place.user_agent) for place in (event.presenter, event.other, event.origin)]
+
+
+def sibling(token: str) -> str:
+    """Return another token of the same generation."""
+    return sign(replace(read(token), id="AAAAAAAAAAA"))
+
+
+@pytest.mark.threat("ROT-04")
+@pytest.mark.parametrize("first", ["thief", "owner"])
+async def test_reuse_tells_both_places(
+    proxied: Site, pg: asyncpg.Connection, happened: list[events.Event], first: str
+) -> None:
+    """Whoever of the two rotates first, the alarm names who came with the old token and who went on with the new."""
+    ahead, behind = (THIEF, OWNER) if first == "thief" else (OWNER, THIEF)
+    stolen = (await proxied.present("none", "/login/ada", *OWNER, method="POST")).token or ""
+    await make_due(pg)
+    new = (await proxied.present(stolen, "/me", *ahead)).token or ""
+    assert (await proxied.present(new, "/me", *ahead)).user == "ada"
+    await settle(proxied, pg, new)
+    await age(pg, 601)
+    places = await places_of_reuse(proxied, happened, stolen, behind)
+    assert places == ([OWNERS, THIEFS, OWNERS] if first == "thief" else [THIEFS, OWNERS, OWNERS])
+
+
+@pytest.mark.threat("ROT-04")
+@pytest.mark.parametrize("way", ["login", "rotate", "reauthenticated"])
+async def test_reuse_of_a_token_that_was_never_promoted(proxied: Site, happened: list[events.Event], way: str) -> None:
+    """Of a token that a login or a rotation on purpose made, the other place is where that was asked for."""
+    current = (await proxied.present("none", "/login/ada", *OWNER, method="POST")).token or ""
+    if way != "login":
+        current = (await proxied.present(current, f"/do/{way}", *THIEF, method="POST")).token or ""
+    places = await places_of_reuse(proxied, happened, sibling(current), (b"User-Agent: third",))
+    assert places == [("127.0.0.1", "third"), OWNERS if way == "login" else THIEFS, OWNERS]
+
+
+@pytest.mark.threat("ROT-04")
+async def test_reuse_in_a_row_from_before_the_migration(
+    proxied: Site, pg: asyncpg.Connection, happened: list[events.Event]
+) -> None:
+    """While it is unknown where a token was promoted from, the other place is the login's."""
+    old = (await proxied.present("none", "/login/ada", *OWNER, method="POST")).token or ""
+    await make_due(pg)
+    new = (await proxied.present(old, "/me", *THIEF)).token or ""
+    assert (await proxied.present(new, "/me", *THIEF)).user == "ada"
+    await settle(proxied, pg, new)
+    await age(pg, 601)
+    await pg.execute("update aiosess_sessions set promoted_ip = null, promoted_user_agent = null")
+    assert await places_of_reuse(proxied, happened, old, THIEF) == [THIEFS, OWNERS, OWNERS]
+
+
+@pytest.mark.threat("ROT-04")
+async def test_reuse_tells_a_place_without_user_agent(
+    proxied: Site, pg: asyncpg.Connection, happened: list[events.Event]
+) -> None:
+    """Who promoted a token and named no device is told by the address, and not taken for the login."""
+    old = (await proxied.present("none", "/login/ada", *OWNER, method="POST")).token or ""
+    await make_due(pg)
+    new = (await proxied.present(old, "/me", THIEF[1])).token or ""
+    assert (await proxied.present(new, "/me", THIEF[1])).user == "ada"
+    await settle(proxied, pg, new)
+    await age(pg, 601)
+    assert await places_of_reuse(proxied, happened, old, OWNER) == [OWNERS, (THIEFS[0], ""), OWNERS]
 
 
 @pytest.mark.threat("KEY-03")
