@@ -7,6 +7,8 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import asyncpg
 from aiohttp import web
@@ -15,6 +17,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 QUERY_TIMEOUT = 5  # seconds, waiting for a connection included
 NAME = re.compile(r"[a-z0-9_-]{1,32}")
+MAX_THEFTS = 5  # that one account is told of
 LONGEST_PASSWORD = 1024  # characters; hashing a megabyte would be work for nothing
 
 # Good passwords, though everybody knows them: the demo answers on this machine only.
@@ -62,8 +65,11 @@ class Accounts:
                 )
                 """
             )
-            # What is to be said at the next sign-in: a session was ended because two parties used it.
-            await connection.execute("alter table demo_accounts add column if not exists theft jsonb")
+            # What the account's pages are to say: that sessions were ended because two parties used them.
+            await connection.execute("alter table demo_accounts drop column if exists theft")
+            await connection.execute(
+                "alter table demo_accounts add column if not exists thefts jsonb not null default '[]'"
+            )
             known = {record["name"] for record in await connection.fetch("select name from demo_accounts")}
         for name in SAMPLES.keys() - known:
             await self._add(name, SAMPLES[name])
@@ -74,22 +80,34 @@ class Accounts:
             name = await connection.fetchval("select name from demo_accounts where id = $1", int(account_id))
         return None if name is None else Account(account_id, name)
 
-    async def note_theft(self, account_id: str, theft: dict[str, str]) -> None:
-        """Keep what is to be said at the next sign-in."""
-        query = "update demo_accounts set theft = $2::text::jsonb where id = $1"
-        async with self._connection() as connection:
-            await connection.execute(query, int(account_id), json.dumps(theft))
-
-    async def take_theft(self, account_id: str) -> dict[str, str] | None:
-        """Return what is to be said, once."""
+    async def note_theft(self, account_id: str, theft: dict[str, Any]) -> None:
+        """Keep what the account's pages are to say, until it was read; the latest come first."""
         query = """
-            with told as (select id, theft from demo_accounts where id = $1 and theft is not null for update)
-            update demo_accounts a set theft = null from told where a.id = told.id returning told.theft::text
+            update demo_accounts
+            set thefts = jsonb_path_query_array(jsonb_build_array($2::text::jsonb) || thefts, $3::text::jsonpath)
+            where id = $1
         """
         async with self._connection() as connection:
+            await connection.execute(query, int(account_id), json.dumps(theft), f"$[0 to {MAX_THEFTS - 1}]")
+
+    async def thefts(self, account_id: str) -> list[dict[str, Any]]:
+        """Return what is to be said, the latest first."""
+        query = "select thefts::text from demo_accounts where id = $1"
+        async with self._connection() as connection:
             text = await connection.fetchval(query, int(account_id))
-        theft: dict[str, str] | None = None if text is None else json.loads(text)
-        return theft
+        kept: list[dict[str, Any]] = json.loads(text or "[]")
+        return kept
+
+    async def forget_thefts(self, account_id: str, until: datetime) -> None:
+        """Say no more of what was read: not of one that came while the page was open."""
+        # As text: all were written alike, in UTC.
+        query = """
+            update demo_accounts
+            set thefts = jsonb_path_query_array(thefts, '$[*] ? (@.at > $seen)', jsonb_build_object('seen', $2::text))
+            where id = $1
+        """
+        async with self._connection() as connection:
+            await connection.execute(query, int(account_id), until.isoformat())
 
     async def check(self, name: str, password: str) -> Account | None:
         """

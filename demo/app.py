@@ -8,7 +8,7 @@ from aiohttp import web
 import aiosess
 from demo import pages, views
 from demo.accounts import ACCOUNTS, Accounts
-from demo.alarms import noting_thefts
+from demo.alarms import noting_thefts, thefts, with_thefts
 from demo.throttle import THROTTLE, Throttle
 
 POOL = web.AppKey("pool", asyncpg.Pool)
@@ -26,11 +26,11 @@ def make_app(dsn: str, *, secret: str, insecure_cookies: bool) -> web.Applicatio
         insecure_cookies: For plain http on localhost only; False sends ``__Host-`` cookies, which need https.
 
     """
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[pages.error_pages])
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[pages.error_pages, with_thefts])
     app[THROTTLE] = Throttle()
     app.cleanup_ctx.append(_database(dsn))
     aiosess.setup(app, pool=POOL, secret=secret, insecure_cookies=insecure_cookies, on_event=noting_thefts(app))
-    pages.install(app)
+    pages.install(app, thefts=thefts)
     aiosess.setup_devices(app, "/devices", reauthenticate="/confirm", after_logout="/sign-in?done=signed-out")
     app.add_routes(views.ROUTES)
     app.router.add_static("/static", pages.HERE / "static")

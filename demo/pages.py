@@ -49,8 +49,8 @@ _EXPLANATIONS = {
 }
 
 
-def install(app: web.Application) -> None:
-    """Make the templates known to the application, and put the security headers on every response."""
+def install(app: web.Application, **known: object) -> None:
+    """Make the templates, and what all of them know, part of the application; put the security headers everywhere."""
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -60,7 +60,7 @@ def install(app: web.Application) -> None:
         lstrip_blocks=True,
         filters={"ago": ago, "exactly": exactly},
     )
-    environment.globals["csrf_field"] = aiosess.csrf_field
+    environment.globals.update(csrf_field=aiosess.csrf_field, **known)
     app.on_response_prepare.append(_add_headers)
 
 

@@ -1,5 +1,6 @@
 """The pages and what their forms do."""
 
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import NoReturn
 from urllib.parse import urlencode
@@ -43,9 +44,7 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     if account is None:
         context = {"next": wanted, "asked": False, "name": name[:32], "error": error, "notice": None}
         return page(request, "sign_in", context, status)
-    theft = await request.app[ACCOUNTS].take_theft(account.id)
-    data = {} if theft is None else {"theft": theft}
-    await request[aiosess.SESSIONS].authenticate(account.id, data=data, remember="remember" in form)
+    await request[aiosess.SESSIONS].authenticate(account.id, remember="remember" in form)
     raise _redirect(to=wanted)
 
 
@@ -58,16 +57,20 @@ async def sign_out(request: web.Request) -> NoReturn:
 
 async def home(request: web.Request) -> web.StreamResponse:
     """Greet whoever is signed in."""
-    account, sessions = await _account(request), request[aiosess.SESSIONS]
-    context = {"account": account, "session": sessions.current, "theft": sessions.get("theft", dict)}
+    context = {"account": await _account(request), "session": request[aiosess.SESSIONS].current}
     return page(request, "home", context)
 
 
 @aiosess.csrf_protected
 async def theft_seen(request: web.Request) -> NoReturn:
-    """Say no more of the session that was used from two places."""
-    await request[aiosess.SESSIONS].remove_key("theft")
-    raise _redirect(to="/")
+    """Say no more of the sessions that were used from two places, on any page of any session of this account."""
+    account, form = await _account(request), await _form(request)
+    try:
+        seen = datetime.fromisoformat(form.get("seen", "")).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise web.HTTPBadRequest from error
+    await request.app[ACCOUNTS].forget_thefts(account.id, seen)
+    raise _redirect(to=local_path(form.get("next", "/")))
 
 
 async def notes_page(request: web.Request) -> web.StreamResponse:
