@@ -2,20 +2,25 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from datetime import timedelta
+from importlib.metadata import version
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import psutil
 import pytest
 from aiohttp import web
 
 import aiosess
-from aiosess import events, store
-from tests.site import make_app, visit
+from aiosess import cli, events, store
+from tests.site import eventually, make_app, visit
 
 MANY = 1_000_000 if os.environ.get("AIOSESS_NIGHTLY") else 50_000
-ABSENT = "postgresql://nobody@127.0.0.1:1/nothing"
+ABSENT = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
+REVOKE_ALL = (sys.executable, "-m", "aiosess", "revoke-all")
 
 
 async def fill(pg: asyncpg.Connection, count: int) -> None:
@@ -38,11 +43,15 @@ async def fill(pg: asyncpg.Connection, count: int) -> None:
 
 async def revoke_all_by_command(dsn: str, *options: str, answer: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, with the DSN where no other user of the machine sees it."""
-    command = [sys.executable, "-m", "aiosess", "revoke-all", *options]
-    environment = os.environ | {"AIOSESS_DSN": dsn}
+    command = [*REVOKE_ALL, *options]
     return await asyncio.to_thread(
-        subprocess.run, command, env=environment, input=answer, capture_output=True, text=True, check=False
+        subprocess.run, command, env=knowing(dsn), input=answer, capture_output=True, text=True, check=False
     )
+
+
+def knowing(dsn: str, variable: str = "AIOSESS_DSN") -> dict[str, str]:
+    """Return the environment of the command line, with the DSN in this variable and in no other."""
+    return {name: value for name, value in os.environ.items() if name != "DATABASE_URL"} | {variable: dsn}
 
 
 @pytest.mark.threat("SES-08")
@@ -205,29 +214,118 @@ async def test_command_asks_first(answer: str, dsn: str) -> None:
 
 
 async def test_command_does_what_was_answered(dsn: str) -> None:
-    """An answer of yes is enough."""
+    """An answer of yes is enough; the question says what would end, and where, and shows no password."""
     async with visit(make_app(dsn)) as site:
         await (await site.browser()).login("alice")
         done = await revoke_all_by_command(dsn, answer="yes\n")
         assert done.returncode == 0
         assert await site.store.count() == 0
+    question, _, told = done.stdout.partition(" Type yes: ")
+    assert question.startswith(f"Sign out the only session in {urlsplit(dsn).path[1:]} at ")
+    assert told == "Everybody is signed out.\n"
+
+
+async def test_question_counts(dsn: str, pg: asyncpg.Connection) -> None:
+    """Whoever is asked knows how many sessions there are."""
+    await fill(pg, 1234)
+    done = await revoke_all_by_command(dsn)
+    assert "Sign out all 1,234 sessions in " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("dsn_given", "host"),
+    [
+        ("postgresql://ada:hunter2@db.example:5432/shop", "db.example:5432"),
+        ("postgresql://ada:hun@ter2@one.example,two.example:5433/shop", "one.example,two.example:5433"),
+        ("postgresql://ada:hunter2@/shop?host=%2Frun%2Fpostgresql&password=hunter2", "/run/postgresql"),
+        ("postgresql:///shop", "this machine"),
+    ],
+)
+def test_question_names_the_host(dsn_given: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host is said as the DSN has it, and nothing of the user or the password."""
+    monkeypatch.delenv("PGHOST", raising=False)
+    assert cli._host(dsn_given) == host
+
+
+async def test_command_knows_the_usual_variable(dsn: str) -> None:
+    """Where AIOSESS_DSN is not set or empty, DATABASE_URL is taken."""
+    environment = knowing(dsn, "DATABASE_URL") | {"AIOSESS_DSN": ""}
+    command = [*REVOKE_ALL, "--yes"]
+    done = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+async def test_interrupt_at_the_question_does_nothing(dsn: str) -> None:
+    """Ctrl-C instead of an answer ends the command quietly, as it ends others, and nobody is signed out."""
+    async with visit(make_app(dsn)) as site:
+        browser = await (await site.browser()).login("alice")
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        asked = await asyncio.create_subprocess_exec(*REVOKE_ALL, env=knowing(dsn), **pipes)
+        await asked.stdout.readuntil(b"Type yes: ")
+        # A signal that comes between the question and the wait for its answer is seen with the answer only.
+        process = psutil.Process(asked.pid)
+        await eventually(lambda: asyncio.to_thread(lambda: process.status() == psutil.STATUS_SLEEPING))
+        asked.send_signal(signal.SIGINT)
+        _, stderr = await asked.communicate()
+        assert (asked.returncode, stderr) == (130, b"\naiosess: nothing was done\n")
+        assert await browser.user() == "alice"
+
+
+def test_interrupt_later_promises_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C while sessions are being ended does not say that nothing was done."""
+
+    async def interrupted(_dsn: str, _config: aiosess.SessionConfig) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_revoke_all", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["revoke-all", "--yes", "--dsn", ABSENT])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "\naiosess: interrupted: sessions may or may not have ended\n"
+
+
+NOT_VALID = "aiosess: the DSN is not valid: write it like postgresql://user@host:5432/database\n"
 
 
 @pytest.mark.parametrize(
     ("dsn_given", "options", "message"),
     [
-        ("", (), "aiosess: give --dsn, or set AIOSESS_DSN\n"),
-        (ABSENT, (), "aiosess: the session store does not answer (ConnectionRefusedError)\n"),
-        ("nonsense", (), "aiosess: the session store does not answer (ClientConfigurationError)\n"),
+        ("", (), "aiosess: give --dsn, or set AIOSESS_DSN or DATABASE_URL\n"),
+        (ABSENT, (), "aiosess: nothing listens at the DSN's host and port: the connection was refused\n"),
+        ("nonsense", (), NOT_VALID),
+        ("postgresql://ada:hunter2@db.example:port/shop", (), NOT_VALID),
+        ("postgresql://ada:hunter2@db.invalid/shop", (), "aiosess: the DSN's host is not known\n"),
+        (
+            "postgresql:///shop?host=/nowhere",
+            (),
+            "aiosess: nothing listens in the DSN's folder: is the server running?",
+        ),
         (ABSENT, ("--schema", "a b"), "aiosess: schema: must match "),
     ],
 )
-async def test_command_says_what_went_wrong(dsn_given: str, options: tuple[str, ...], message: str) -> None:
-    """What stops the command is one line on stderr and an exit code of 1."""
-    done = await revoke_all_by_command(dsn_given, "--yes", *options)
+@pytest.mark.parametrize("sure", [("--yes",), ()])
+async def test_command_says_what_went_wrong(
+    dsn_given: str, options: tuple[str, ...], message: str, sure: tuple[str, ...]
+) -> None:
+    """What stops the command is one line on stderr and an exit code of 1, and nobody is asked before."""
+    done = await revoke_all_by_command(dsn_given, *sure, *options)
     assert done.returncode == 1
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
+    assert "hunter2" not in done.stderr
+    assert done.stdout == ""
+
+
+async def test_command_says_that_there_is_no_such_database(dsn: str) -> None:
+    """A database that the server does not have is told in words."""
+    done = await revoke_all_by_command(urlunsplit(urlsplit(dsn)._replace(path="/nothing")))
+    assert done.stderr == "aiosess: the server does not have the DSN's database\n"
+
+
+def test_command_tells_its_version() -> None:
+    """``aiosess --version`` says which one is installed."""
+    done = subprocess.run([sys.executable, "-m", "aiosess", "--version"], capture_output=True, text=True, check=False)
+    assert done.stdout == f"aiosess {version('aiosess')}\n"
 
 
 async def test_command_does_not_make_tables(empty_dsn: str) -> None:
