@@ -6,6 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
+# Any Python there may be has to understand this.
+TOO_OLD = import sys; v = sys.version_info; v >= (3, 11) or sys.exit("aiosess needs Python 3.11 or newer; \
+	this is %d.%d.%d. Give PYTHON=python3.12" % v[:3])
+
 .PHONY: help demo test mutants bench soak clean
 .DEFAULT_GOAL := help
 
@@ -40,6 +44,7 @@ mutants: $(VENV)/.mutation
 # when it is still there at the next start, or Python doesn't start, the environment was left half made and goes.
 $(VENV)/.%: pyproject.toml constraints.txt
 	@if [ -e $(VENV)/.unfinished ] || ! $(BIN)/python -c pass 2>/dev/null; then rm -rf $(VENV); fi
+	@[ -x $(BIN)/pip ] || $(PYTHON) -c '$(TOO_OLD)'
 	@mkdir -p $(VENV) && touch $(VENV)/.unfinished
 	@[ -x $(BIN)/pip ] || { echo "making $(VENV)" && $(PYTHON) -m venv $(VENV); }
 	@echo "installing aiosess[$*]" && $(PIP) install -c constraints.txt -e '.[$*]'
