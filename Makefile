@@ -17,6 +17,7 @@ help:
 	@echo "make demo          start the demo on http://localhost:8080 with a PostgreSQL of its own"
 	@echo "  PORT=9000        on another port"
 	@echo "  TLS=1            over https, with a certificate made for it"
+	@echo "  FAST=1           tokens are replaced every 30 s, to see how a theft is found"
 	@echo "make test          lint, check types and layers, run every test"
 	@echo "make mutants       change rotation, token and cookie in small ways, each of which a test has to notice"
 	@echo "make bench         measure against other ways, into bench/results/ (needs wrk and redis-server)"
@@ -25,7 +26,7 @@ help:
 
 # exec hands Ctrl-C's signal and the exit code straight to the demo.
 demo: $(VENV)/.demo
-	@exec $(BIN)/python -m demo --port $(PORT) $(if $(filter-out 0,$(TLS)),--tls)
+	@exec $(BIN)/python -m demo --port $(PORT) $(if $(filter-out 0,$(TLS)),--tls) $(if $(filter-out 0,$(FAST)),--fast)
 
 test: $(VENV)/.test
 	@echo "ruff check" && $(BIN)/ruff check --quiet .

@@ -5,6 +5,7 @@ import asyncio
 import errno
 import logging
 import os
+import shlex
 import signal
 import socket
 import ssl
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         secret, tls = _open(options)
         with _bound_socket(options.port) as listener, _database(options.state) as dsn:
-            asyncio.run(_serve(listener, dsn, secret, tls))
+            app = make_app(dsn, secret=secret, insecure_cookies=tls is None, fast=options.fast)
+            asyncio.run(_serve(app, listener, dsn, tls))
             for number in STOPPING_SIGNALS:  # impatience must not leave the database running
                 signal.signal(number, signal.SIG_IGN)
     except (CannotStart, aiosess.ConfigError) as error:
@@ -58,6 +60,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description="The demo of aiosess, on this machine only.")
     parser.add_argument("--port", type=_port, default=8080, help="where to listen; 0 takes a free one (default: 8080)")
     parser.add_argument("--tls", action="store_true", help="serve https, with a certificate made on the spot")
+    parser.add_argument("--fast", action="store_true", help="replace tokens every 30 s, to see how a theft is found")
     parser.add_argument(
         "--state",
         type=Path,
@@ -115,16 +118,15 @@ def _database(state: Path) -> Iterator[str]:
         yield server.dsn
 
 
-async def _serve(listener: socket.socket, dsn: str, secret: str, tls: ssl.SSLContext | None) -> None:
+async def _serve(app: web.Application, listener: socket.socket, dsn: str, tls: ssl.SSLContext | None) -> None:
     stop = asyncio.Event()
     for number in STOPPING_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    app = make_app(dsn, secret=secret, insecure_cookies=tls is None)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_WITHIN)
     try:
         await _start(runner, dsn)
         await web.SockSite(runner, listener, ssl_context=tls).start()
-        _announce(listener.getsockname()[1], tls)
+        _announce(listener.getsockname()[1], dsn, tls)
         await stop.wait()
     finally:
         await runner.cleanup()
@@ -147,7 +149,7 @@ async def _start(runner: web.AppRunner, dsn: str) -> None:
         raise CannotStart(message) from error
 
 
-def _announce(port: int, tls: ssl.SSLContext | None) -> None:
+def _announce(port: int, dsn: str, tls: ssl.SSLContext | None) -> None:
     """Print where the site is and who may sign in."""
     scheme = "http" if tls is None else "https"
     lines = [
@@ -159,10 +161,21 @@ def _announce(port: int, tls: ssl.SSLContext | None) -> None:
         "",
         '  Sign in with two browsers, then end one session from the other on the page "Devices".',
         *(["  Your browser will warn once: the certificate was made on this machine."] if tls else []),
+        "  To sign everybody out, in another terminal:",
+        f"    {_revoke_all(dsn)}",
         "  Ctrl-C stops it; accounts and sessions stay for the next time.",
         "",
     ]
     print("\n".join(lines), flush=True)
+
+
+def _revoke_all(dsn: str) -> str:
+    """Return the command for a shell; a DSN that was given may hold a password, so it is not repeated."""
+    program = Path(sys.executable).with_name("aiosess")
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    known = '"$DATABASE_URL"' if os.environ.get("DATABASE_URL") else shlex.quote(dsn)
+    return f"AIOSESS_DSN={known} {shlex.quote(str(program))} revoke-all"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The demo as an aiohttp application."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
 
 import asyncpg
 from aiohttp import web
@@ -15,8 +17,15 @@ POOL = web.AppKey("pool", asyncpg.Pool)
 CONNECT_TIMEOUT = 10  # seconds
 LARGEST_BODY = 64 * 1024  # bytes
 
+# So that a theft can be watched: with the defaults it takes 25 minutes until one shows.
+FAST = {
+    "rotate_every": timedelta(seconds=30),
+    "late_window": timedelta(seconds=15),
+    "rotation_overlap": timedelta(seconds=3),
+}
 
-def make_app(dsn: str, *, secret: str, insecure_cookies: bool) -> web.Application:
+
+def make_app(dsn: str, *, secret: str, insecure_cookies: bool, fast: bool = False) -> web.Application:
     """
     Return the application.
 
@@ -24,13 +33,17 @@ def make_app(dsn: str, *, secret: str, insecure_cookies: bool) -> web.Applicatio
         dsn: Where PostgreSQL is, for accounts and sessions alike.
         secret: What signs the session cookies; at least 32 bytes.
         insecure_cookies: For plain http on localhost only; False sends ``__Host-`` cookies, which need https.
+        fast: Replace tokens every half minute; the home page tells what that is for.
 
     """
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[pages.error_pages, with_thefts])
     app[THROTTLE] = Throttle()
     app.cleanup_ctx.append(_database(dsn))
-    aiosess.setup(app, pool=POOL, secret=secret, insecure_cookies=insecure_cookies, on_event=noting_thefts(app))
-    pages.install(app, thefts=thefts)
+    app[pages.COOKIE] = cookie = "session" if insecure_cookies else "__Host-session"
+    options: dict[str, Any] = FAST if fast else {}
+    hook = noting_thefts(app)
+    aiosess.setup(app, pool=POOL, secret=secret, insecure_cookies=insecure_cookies, on_event=hook, **options)
+    pages.install(app, thefts=thefts, fast=fast, cookie=cookie)
     aiosess.setup_devices(app, "/devices", reauthenticate="/confirm", after_logout="/sign-in?done=signed-out")
     app.add_routes(views.ROUTES)
     app.router.add_static("/static", pages.HERE / "static")

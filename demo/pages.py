@@ -20,6 +20,7 @@ from demo.accounts import AccountsUnavailable
 log = logging.getLogger("demo")
 
 HERE = Path(__file__).parent
+COOKIE = web.AppKey("cookie", str)  # the name of the sessions' cookie
 RETRY_AFTER = "2"  # seconds
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -77,11 +77,10 @@ class Demo:
 
     def _wait_for_address(self) -> str:
         assert self.process.stdout is not None
+        self.banner = ""
         for line in self.process.stdout:
-            if found := re.search(r"https?://localhost:\d+", line):
-                for rest in self.process.stdout:
-                    if "Ctrl-C" in rest:
-                        break
+            self.banner += line
+            if "Ctrl-C" in line and (found := re.search(r"https?://localhost:\d+", self.banner)):
                 return found[0]
         self.wait()
         pytest.fail(f"the demo ended: {self.errors}")
@@ -389,6 +388,39 @@ async def test_restart(state: Path, browse: Browsers) -> None:
     assert stat.S_IMODE((state / "secret").stat().st_mode) == 0o600
     with Demo(state, port=urlsplit(demo.address).port or 0):
         assert "bread" in await browser.text("/notes")
+
+
+async def test_banner_tells_how_to_sign_everybody_out(state: Path, browse: Browsers) -> None:
+    """The command that the demo prints works as it is, without anything else being known."""
+    with Demo(state) as demo:
+        browser = browse(demo)
+        await browser.sign_in()
+        command = re.search(r"AIOSESS_DSN=.*aiosess revoke-all", demo.banner)
+        assert command
+        done = await asyncio.to_thread(
+            subprocess.run, ["sh", "-c", f"{command[0]} --yes"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, "Everybody is signed out.\n")
+        assert not await browser.is_signed_in()
+
+
+def test_banner_does_not_repeat_a_dsn(demo: Demo, demo_dsn: str) -> None:
+    """A DSN that was given may hold a password: the printed command takes it from where it was given."""
+    assert 'AIOSESS_DSN="$DATABASE_URL" ' in demo.banner
+    assert demo_dsn not in demo.banner
+
+
+async def test_fast_demo_tells_how_to_see_a_theft(demo: Demo, demo_dsn: str, state: Path, browse: Browsers) -> None:
+    """With --fast the home page says how to steal a session; without, it would take too long."""
+    slow = browse(demo)
+    await slow.sign_in()
+    assert "Steal a session" not in await slow.text("/")
+    with Demo(state, "--fast", dsn=demo_dsn) as fast:
+        browser = browse(fast)
+        await browser.sign_in()
+        page = await browser.text("/")
+        assert "Steal a session" in page
+        assert f"-b 'session=…' {fast.address}/" in page
 
 
 def test_port_in_use(state: Path) -> None:
