@@ -123,8 +123,15 @@ async def error_pages(request: web.Request, handler: Handler) -> web.StreamRespo
 
 def _to_sign_in(request: web.Request) -> web.HTTPSeeOther:
     """Lead to the sign-in page, and from there back to the page that was asked for."""
-    wanted = local_path(request.path) if request.method in SAFE_METHODS else "/"
-    return web.HTTPSeeOther(f"/sign-in?{urlencode({'next': wanted})}", headers={hdrs.CACHE_CONTROL: "no-store"})
+    address = f"/sign-in?{urlencode({'next': _page_of(request)})}"
+    return web.HTTPSeeOther(address, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+
+def _page_of(request: web.Request) -> str:
+    """Return the page that was asked for, or on which the form was that was sent."""
+    if request.method in SAFE_METHODS:
+        return local_path(request.path)
+    return "/notes" if request.path.startswith("/notes") else "/"
 
 
 def _error_page(request: web.Request, code: int) -> web.Response:

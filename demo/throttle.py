@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from math import ceil
 from time import monotonic
 
 from aiohttp import web
@@ -23,22 +24,22 @@ class Throttle:
 
     def __init__(self, limit: int = 10, span: float = 300, max_keys: int = 10_000) -> None:
         """Allow ``limit`` tries in ``span`` seconds; remember at most ``max_keys`` keys."""
-        self.span = span
+        self._span = span
         self._limit = limit
         self._max_keys = max_keys
         self._tries: OrderedDict[tuple[str, str], _Tries] = OrderedDict()
 
-    def admit(self, address: str, name: str) -> bool:
-        """Count a try, and say whether it may go on."""
+    def wait(self, address: str, name: str) -> int:
+        """Count a try, and return how many seconds it has to wait: none when it may go on."""
         now = monotonic()
         tries = self._tries.pop((address, name), None)
-        if tries is None or now - tries.since > self.span:
+        if tries is None or now - tries.since >= self._span:
             tries = _Tries(0, now)
         tries.count += 1
         self._tries[address, name] = tries
         if len(self._tries) > self._max_keys:
             self._tries.popitem(last=False)
-        return tries.count <= self._limit
+        return 0 if tries.count <= self._limit else ceil(tries.since + self._span - now)
 
     def forget(self, address: str, name: str) -> None:
         """Start again from zero: the password was right."""

@@ -1,8 +1,10 @@
 """The pages and what their forms do."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import NoReturn
+from math import ceil
+from typing import NoReturn, Self
 from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
@@ -10,13 +12,28 @@ from aiohttp import hdrs, web
 import aiosess
 from aiosess.devices import local_path
 from demo.accounts import ACCOUNTS, Account
-from demo.pages import page
+from demo.pages import COOKIE, page
 from demo.throttle import THROTTLE
 
 LONGEST_NOTE = 2000  # characters
 
 WRONG = "That name and password do not go together."
-TOO_OFTEN = "Too many tries. Please wait a few minutes."
+TOO_OFTEN = "Too many tries. Please try again in {}."
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What to tell somebody whose password was not taken, and for how many seconds no other one will be."""
+
+    text: str
+    wait: int = 0
+
+    @classmethod
+    def too_often(cls, wait: int) -> Self:
+        """Ask to wait, in minutes: nobody counts seconds."""
+        minutes = ceil(wait / 60)
+        return cls(TOO_OFTEN.format("a minute" if minutes == 1 else f"{minutes} minutes"), wait)
+
 
 # What a page says after a form was sent; the address names the message and never holds its text.
 NOTICES = {
@@ -28,10 +45,10 @@ NOTICES = {
 
 async def sign_in_page(request: web.Request) -> web.StreamResponse:
     """Show the sign-in form."""
-    asked = request.query.get("next")
+    wanted = local_path(request.query.get("next", "/"))
     if request[aiosess.SESSIONS].is_authenticated:
-        raise _redirect(to=local_path(asked or "/"))
-    context = {"next": local_path(asked or "/"), "asked": asked is not None, "name": "", "error": None}
+        raise _redirect(to=wanted)
+    context = _sign_in(wanted) | {"asked": wanted != "/", "ended": request.app[COOKIE] in request.cookies}
     return page(request, "sign_in", context | _notice(request))
 
 
@@ -40,10 +57,9 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     """Check name and password and start a session."""
     form = await _form(request)
     name, wanted = form.get("name", ""), local_path(form.get("next", "/"))
-    account, error, status = await _try_password(request, name, form.get("password", ""))
-    if account is None:
-        context = {"next": wanted, "asked": False, "name": name[:32], "error": error, "notice": None}
-        return page(request, "sign_in", context, status)
+    account = await _try_password(request, name, form.get("password", ""))
+    if isinstance(account, Refusal):
+        return _refuse(request, "sign_in", account, _sign_in(wanted) | {"name": name[:32]})
     await request[aiosess.SESSIONS].authenticate(account.id, remember="remember" in form)
     raise _redirect(to=wanted)
 
@@ -122,9 +138,9 @@ async def confirm(request: web.Request) -> web.StreamResponse:
     account = await _account(request)
     form = await _form(request)
     wanted = local_path(form.get("next", "/"))
-    proven, error, status = await _try_password(request, account.name, form.get("password", ""))
-    if proven is None:
-        return page(request, "confirm", {"account": account, "next": wanted, "error": error}, status)
+    proven = await _try_password(request, account.name, form.get("password", ""))
+    if isinstance(proven, Refusal):
+        return _refuse(request, "confirm", proven, {"account": account, "next": wanted})
     await request[aiosess.SESSIONS].reauthenticated()
     raise _redirect(to=wanted)
 
@@ -142,6 +158,10 @@ ROUTES = (
     web.get("/confirm", confirm_page),
     web.post("/confirm", confirm),
 )
+
+
+def _sign_in(wanted: str) -> dict[str, object]:
+    return {"next": wanted, "asked": False, "ended": False, "name": "", "error": None, "notice": None}
 
 
 async def _account(request: web.Request) -> Account:
@@ -167,15 +187,25 @@ async def _notes(request: web.Request) -> dict[str, object]:
     }
 
 
-async def _try_password(request: web.Request, name: str, password: str) -> tuple[Account | None, str, HTTPStatus]:
-    """Return the account, or None and what to tell the visitor: the same for a wrong name and a wrong password."""
+async def _try_password(request: web.Request, name: str, password: str) -> Account | Refusal:
+    """Return the account, or what to tell the visitor: the same for a wrong name and a wrong password."""
     throttle, key = request.app[THROTTLE], (request.remote or "", name.strip().lower()[:33])
-    if not throttle.admit(*key):
-        return None, TOO_OFTEN, HTTPStatus.TOO_MANY_REQUESTS
+    if wait := throttle.wait(*key):
+        return Refusal.too_often(wait)
     account = await request.app[ACCOUNTS].check(name, password)
-    if account is not None:
-        throttle.forget(*key)
-    return account, WRONG, HTTPStatus.FORBIDDEN
+    if account is None:
+        return Refusal(WRONG)
+    throttle.forget(*key)
+    return account
+
+
+def _refuse(request: web.Request, name: str, refusal: Refusal, context: dict[str, object]) -> web.Response:
+    """Return the form again, with what was wrong."""
+    status = HTTPStatus.TOO_MANY_REQUESTS if refusal.wait else HTTPStatus.FORBIDDEN
+    response = page(request, name, context | {"error": refusal.text}, status)
+    if refusal.wait:
+        response.headers[hdrs.RETRY_AFTER] = str(refusal.wait)
+    return response
 
 
 async def _form(request: web.Request) -> dict[str, str]:

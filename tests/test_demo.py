@@ -23,6 +23,8 @@ from aiohttp import ClientResponse, ClientSession
 
 from aiosess.devices import local_path
 from demo.accounts import SAMPLES
+from demo.throttle import Throttle
+from demo.views import Refusal
 from tests.conftest import drop_database, make_database
 from tests.site import firefox
 
@@ -247,11 +249,27 @@ async def test_wrong_name_and_wrong_password_are_alike(demo: Demo, browse: Brows
 
 
 async def test_guessing_is_slowed_down(demo: Demo, browse: Browsers) -> None:
-    """After ten wrong passwords in a row even the right one has to wait."""
+    """After ten wrong passwords in a row even the right one has to wait, and is told how long."""
     browser = browse(demo)
     for _ in range(10):
         assert (await browser.post("/sign-in", {"name": "mallory", "password": "guess"})).status == 403
-    assert (await browser.post("/sign-in", {"name": "Mallory ", "password": "guess"})).status == 429
+    refused = await browser.post("/sign-in", {"name": "Mallory ", "password": "guess"})
+    assert refused.status == 429
+    assert 240 < int(refused.headers["Retry-After"]) <= 300
+    assert "Please try again in 5 minutes." in await refused.text()
+
+
+def test_waiting_gets_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait counts from the first try: trying on makes it no longer, and after it there are ten tries again."""
+    now = 1000.0
+    monkeypatch.setattr("demo.throttle.monotonic", lambda: now)
+    throttle = Throttle(limit=1, span=300)
+    assert [throttle.wait("::1", "ada") for _ in range(3)] == [0, 300, 300]
+    now += 299.5
+    assert throttle.wait("::1", "ada") == 1
+    assert Refusal.too_often(1).text == "Too many tries. Please try again in a minute."
+    now += 0.5
+    assert throttle.wait("::1", "ada") == 0
 
 
 async def test_notes_belong_to_one_session(demo: Demo, browse: Browsers) -> None:
@@ -289,6 +307,33 @@ async def test_signing_in_leads_on(demo: Demo, browse: Browsers) -> None:
     assert response.headers["Location"] == "/sign-in?next=/devices"
     assert 'name="next" value="/devices"' in await browser.text("/sign-in?next=/devices")
     assert (await browser.sign_in(next="/devices")).headers["Location"] == "/devices"
+
+
+async def test_first_visit_speaks_of_no_session(demo: Demo, demo_dsn: str, browse: Browsers) -> None:
+    """Only somebody who brings a cookie hears that a session may have ended, and not after signing out."""
+    ended = "that session was ended or has expired"
+    browser = browse(demo)
+    for path in ("/", "/devices"):
+        assert ended not in await browser.text((await browser.get(path)).headers["Location"])
+    await browser.sign_in()
+    await _run(demo_dsn, "delete from aiosess_sessions")
+    assert ended in await browser.text((await browser.get("/devices")).headers["Location"])
+    await browser.sign_in()
+    assert ended not in await browser.text((await browser.post("/sign-out")).headers["Location"])
+
+
+@pytest.mark.parametrize("path", ["/notes", "/notes/remove", "/notes/count"])
+async def test_form_that_comes_too_late_leads_back_to_its_page(
+    path: str, demo: Demo, demo_dsn: str, browse: Browsers
+) -> None:
+    """Whoever keeps a note after the session has ended is asked to sign in, and led to the notes from there."""
+    browser = browse(demo)
+    await browser.sign_in()
+    token = {"csrf_token": await browser.form_token()}
+    await _run(demo_dsn, "delete from aiosess_sessions")
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    async with browser.session.post(path, data=token, headers=headers, allow_redirects=False) as response:
+        assert response.headers["Location"] == "/sign-in?next=/notes"
 
 
 @pytest.mark.parametrize("remember", [True, False])
