@@ -34,3 +34,13 @@ async def test_readme_application_signs_in(dsn: str, monkeypatch: pytest.MonkeyP
 def test_readme_is_short() -> None:
     """The README has 80 to 120 lines."""
     assert 80 <= len(README.read_text().splitlines()) <= 120
+
+
+def test_readme_says_how_to_get_started() -> None:
+    """Whatever the application imports and takes from its environment is explained before it."""
+    before, _, after = README.read_text().partition("```python\n")
+    needed = re.findall(r'os\.environ\["(\w+)"\]', after.partition("```")[0])
+    assert needed
+    for variable in needed:
+        assert f"export {variable}=" in before
+    assert "pip install . argon2-cffi" in before
