@@ -117,14 +117,6 @@ async def _begin(port: int, method: str, target: str, token: str) -> tuple[Wire,
     return wire, asyncio.create_task(wire.read())
 
 
-async def _kill(process: Process, answer: asyncio.Task[Reply], wire: Wire) -> None:
-    process.kill()
-    await process.wait()
-    with pytest.raises((OSError, EOFError)):
-        await answer
-    await wire.close()
-
-
 async def _connections(pg: asyncpg.Connection) -> int:
     others: int = await pg.fetchval(
         "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
@@ -132,40 +124,124 @@ async def _connections(pg: asyncpg.Connection) -> int:
     return others
 
 
-@pytest.mark.threat("ROT-07")
-@pytest.mark.parametrize("fate", ["committed", "rolled back"])
-@pytest.mark.parametrize("write", ["promotion", "mint", "logout_other"])
-async def test_kill_between_write_and_response_logs_nobody_out(
-    dsn: str, pg: asyncpg.Connection, visitor: Visitor, write: str, fate: str
+# What kill -9 leaves. Each write: its request, and words of its statement, by which it is seen to be what waits.
+KEEPING = {
+    "promotion": ("GET", "/me", "set\n    version = $2"),
+    "mint": ("GET", "/me", "holder_until = greatest"),
+    "set": ("POST", "/upload", "jsonb_build_object"),
+    "logout_other": ("POST", "/do/logout_other", "aiosess_revoke_user"),
+}
+ENDING = {
+    "logout": ("POST", "/do/logout", "delete from"),
+    "login": ("POST", "/login/ada", "aiosess_authenticate"),
+    "rotate": ("POST", "/do/rotate", "secret_hash = $3"),
+    "reauthenticated": ("POST", "/do/reauthenticated", "secret_hash = $3"),
+}
+WAITING = "from pg_stat_activity where pg_backend_pid() = any(pg_blocking_pids(pid))"
+
+
+async def _rows(pg: asyncpg.Connection) -> str:
+    """Return all sessions, but for what is written behind the requests' backs."""
+    text: str = await pg.fetchval(
+        "select jsonb_agg(to_jsonb(s) - '{last_active_at,expires_at,revision}'::text[] order by id)::text"
+        " from aiosess_sessions s"
+    )
+    return text
+
+
+async def _kill_during(
+    pg: asyncpg.Connection, victim: tuple[Process, int], token: str, write: tuple[str, str, str], *, commits: bool
 ) -> None:
-    """A process that is killed with SIGKILL in the middle of a write leaves its client signed in, written or not."""
-    async with served(dsn) as (process, port), served(dsn) as (_, other):
-        token = await visitor.login(other, "ada")
-        if write != "logout_other":
-            await make_due(pg)
-        if write == "promotion":
-            _, _, token = await visitor.ask("GET", other, "/me", token)
-        async with pg.transaction():
-            await pg.execute("select from aiosess_sessions for update")
-            target = ("POST", "/do/logout_other") if write == "logout_other" else ("GET", "/me")
-            if write == "logout_other":
-                await pg.execute("select from aiosess_logins for update")
-            wire, answer = await _begin(port, *target, token)
-            await somebody_waits(pg)
-            if fate == "rolled back":
-                await pg.execute(
-                    """
-                    select pg_terminate_backend(pid, 5000) from pg_locks
-                    where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))
-                    """
-                )
-                await somebody_waits(pg)  # the library tries once more
-            await _kill(process, answer, wire)
-        assert await visitor.user(other, token) == "ada"
+    """Kill a process while PostgreSQL holds its write up; then let that be committed, or end it before."""
+    (process, port), (method, target, words) = victim, write
+    before = await _rows(pg)
+    async with pg.transaction():
+        await pg.execute("select from aiosess_sessions for update")
+        wire, answer = await _begin(port, method, target, token)
+        await somebody_waits(pg)
+        assert words in await pg.fetchval(f"select query {WAITING}")
+        process.kill()
+        await process.wait()
+        with pytest.raises((OSError, EOFError)):
+            await answer
+        await wire.close()
+        if not commits:
+            await pg.execute(f"select pg_terminate_backend(pid, 5000) {WAITING}")
+    if commits:
+        # A backend that is at work does not notice that its client has gone.
+        await eventually(lambda: _differs(pg, before))
+    else:
+        assert await _rows(pg) == before
+
+
+async def _differs(pg: asyncpg.Connection, before: str) -> bool:
+    return await _rows(pg) != before
+
+
+async def _goes_on(pg: asyncpg.Connection, visitor: Visitor, port: int, token: str) -> None:
+    """See that a token gets in, and is replaced when that is due."""
+    assert await visitor.user(port, token) == "ada"
+    await make_due(pg)
+    _, _, successor = await visitor.ask("GET", port, "/me", token)
+    assert successor
+    assert await visitor.user(port, successor) == "ada"
+
+
+@pytest.mark.threat("ROT-07")
+@pytest.mark.parametrize("commits", [False, True], ids=["before commit", "between commit and response"])
+@pytest.mark.parametrize("write", KEEPING)
+async def test_kill_between_write_and_response_logs_nobody_out(
+    dsn: str, pg: asyncpg.Connection, visitor: Visitor, write: str, *, commits: bool
+) -> None:
+    """A process that is killed in the middle of a write leaves its client signed in, written or not."""
+    async with served(dsn, fingerprint="off") as victim, visit(make_app(dsn, fingerprint="off")) as other:
+        token = await _ready_for(write, pg, visitor, other.port)
+        await _kill_during(pg, victim, token, KEEPING[write], commits=commits)
+        await _goes_on(pg, visitor, other.port, token)
+
+
+@pytest.mark.threat("ROT-07")
+@pytest.mark.parametrize("write", [*KEEPING, "rotate", "reauthenticated", "login"])
+async def test_kill_after_the_response_logs_nobody_out(
+    dsn: str, pg: asyncpg.Connection, visitor: Visitor, write: str
+) -> None:
+    """What a response has told holds, also when its process is killed right after it."""
+    method, target, _ = (KEEPING | ENDING)[write]
+    async with served(dsn, fingerprint="off") as (process, port), visit(make_app(dsn, fingerprint="off")) as other:
+        token = await _ready_for(write, pg, visitor, other.port)
+        before = await _rows(pg)
+        status, _, new = await visitor.ask(method, port, target, token)
+        process.kill()
+        assert status == 200
+        assert await _rows(pg) != before
+        await _goes_on(pg, visitor, other.port, new or token)
+
+
+@pytest.mark.threat("ROT-07")
+@pytest.mark.threat("SES-02")
+@pytest.mark.parametrize("commits", [False, True], ids=["before commit", "between commit and response"])
+@pytest.mark.parametrize("write", ENDING)
+async def test_kill_during_what_ends_the_old_token(
+    dsn: str, pg: asyncpg.Connection, visitor: Visitor, write: str, *, commits: bool
+) -> None:
+    """What ends a token on purpose has no second chance: done, the token is dead, without alarm; not done, it lives."""
+    async with served(dsn, fingerprint="off") as victim, visit(make_app(dsn, fingerprint="off")) as other:
+        token = await visitor.login(other.port, "ada")
+        await _kill_during(pg, victim, token, ENDING[write], commits=commits)
+        assert await visitor.user(other.port, token) == (None if commits else "ada")
+        assert await pg.fetchval("select count(*) from aiosess_sessions") == (0 if commits and write == "logout" else 1)
+
+
+async def _ready_for(write: str, pg: asyncpg.Connection, visitor: Visitor, port: int) -> str:
+    """Sign in, and bring the session to where a request makes this write; return the token to make it with."""
+    token = await visitor.login(port, "ada")
+    if write == "logout_other":
+        await visitor.login(port, "ada")
+    if write in {"promotion", "mint"}:
         await make_due(pg)
-        _, _, successor = await visitor.ask("GET", other, "/me", token)
-        assert successor
-        assert await visitor.user(other, successor) == "ada"
+    if write == "promotion":
+        _, _, token = await visitor.ask("GET", port, "/me", token)
+    return token
 
 
 @pytest.mark.threat("DB-15")
