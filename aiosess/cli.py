@@ -15,7 +15,7 @@ from aiosess import schema
 from aiosess.config import SessionConfig
 from aiosess.database import Database
 from aiosess.errors import SessionError
-from aiosess.store import SessionStore
+from aiosess.store import SessionStore, statement
 
 DSN_VARIABLES: Final = ("AIOSESS_DSN", "DATABASE_URL")
 INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
@@ -84,7 +84,7 @@ def _agrees(question: str) -> bool:
 async def _question(dsn: str, config: SessionConfig) -> str:
     async with _opened(dsn, config) as (database, store):
         count = await store.count()
-        [[name]] = await database.fetch("select current_database()")
+        ((name,),) = await database.fetch(statement("database_name", config.schema))
     sessions = "the only session" if count == 1 else f"all {count:,} sessions"
     return f"Sign out {sessions} in {name} at {_host(dsn)}? Type yes: "
 
