@@ -82,7 +82,7 @@ class Profile:
     def take(self, reply: Reply, now: float) -> None:
         """Store or delete what an answer sets."""
         for line in set_cookies(reply):
-            self.jar.take(line)
+            assert self.jar.take(line), f"P2: a browser ignores {line}"
             self.changed_at = now
 
     def save(self) -> None:

@@ -7,7 +7,7 @@ P1  revoked, expired and rotated away is never accepted, and never comes back;
 P2  an honest client is never logged out by rotation, and no cookie is deleted in passing;
 P3  a theft in which both go on is detected: both are out, and it is told once;
 P4  versions never go back without an event, requests at once get one successor, and each is adopted once;
-P5  a late token is never fresh and gets no successor.
+P5  a late token is never fresh and gets no successor; a current one is fresh once the user has proved who they are.
 
 P2 is promised for one kind of fault at a time, so each example has a kind (rotation_sim.py has the same ones); with
 "all" of them at once P2 is not asked for. What the kinds may do is what the protocol's spans are made for: a response
@@ -38,6 +38,7 @@ from tests.site import firefox
 LATE = 600.0  # seconds: the default of late_window
 SLOW, UPLOAD, FLUSH = 250.0, 500.0, 55.0  # seconds: slowest message, longest upload, cookies reach the disk
 SLACK = 5.0  # seconds that an example may take of its own
+HOUR = FRESH_WITHIN.total_seconds()
 SPANS = (5, 19, 61, 130, 610, 1000, 1000, 86_400)
 
 KINDS = ("loss", "slow", "upload", "crash", "restore", "all")
@@ -82,6 +83,7 @@ class Asked:
     fault: str = "none"
     must_refuse: bool = False
     must_accept: bool = False
+    must_be_fresh: bool = False
     is_late: bool = False
     revoked_before: int = 0
     came_at: float = 0.0
@@ -204,6 +206,13 @@ class Rotation(RuleBasedStateMachine):
         for seconds in (61, 1000, 61):
             self.wait(seconds)
             self.exchange([self.visit(self.client(who), where)])
+
+    @rule(who=number, where=place)
+    def prove(self, who: int, where: int) -> None:
+        """Let a client come back when it is no longer fresh, prove who it is, and go on."""
+        self.wait(4000)
+        for what in ("reauthenticated", "look"):
+            self.exchange([self.request(self.client(who), where, what)])
 
     @rule(who=number, where=place)
     def overtake(self, who: int, where: int) -> None:
@@ -440,6 +449,7 @@ class Rotation(RuleBasedStateMachine):
                 each.user = life.user
                 retired_at = life.retired.get(token.id)
                 each.is_late = retired_at is not None and self.fleet.now - retired_at < LATE - SLACK
+                each.must_be_fresh = each.proved_ago < HOUR - SLACK and self.stays_current(token, group)
         for each in group:
             token = each.token
             life = None if token is None else self.lives.get(token.session_id)
@@ -447,6 +457,11 @@ class Rotation(RuleBasedStateMachine):
             each.must_accept = honest and not each.must_refuse and not disturbed
             if each.text is not None:
                 self.sent.add(each.text)
+
+    def stays_current(self, token: Token, group: Sequence[Asked]) -> bool:
+        """Whether the row has this token, and nothing in the group puts another in its place."""
+        others = {each.token.id for each in group if each.token and each.token.session_id == token.session_id}
+        return others == {token.id} and self.rows[token.session_id]["token_id"] == token.id
 
     def check(self, asked: Asked, answer: Answer) -> None:
         """Compare an answer with what was foreseen, and take over what it did."""
@@ -464,7 +479,9 @@ class Rotation(RuleBasedStateMachine):
             assert cookie is None or asked.what in CHANGES, "P5: a late token got a successor"
         life = self.lives.get(answer.id) if answer.id else None
         if answer.fresh and asked.what not in CHANGES:
-            assert asked.proved_ago < FRESH_WITHIN.total_seconds() + SLACK, "P5: fresh without proof"
+            assert asked.proved_ago < HOUR + SLACK, "P5: fresh without proof"
+        if asked.must_be_fresh and answer.id is not None:
+            assert answer.fresh, "P5: a proof does not count"
         self.learn(asked, answer, life)
 
     def learn(self, asked: Asked, answer: Answer, life: Life | None) -> None:
@@ -493,7 +510,9 @@ class Rotation(RuleBasedStateMachine):
             life.ended = True
         elif what in {"rotate", "reauthenticated"}:
             assert cookie
-            life.secret_hash = read(cookie).secret_hash
+            secret_hash = read(cookie).secret_hash
+            assert secret_hash != life.secret_hash, "P1: a secret that was rotated away is still good"
+            life.secret_hash = secret_hash
             if what == "reauthenticated":
                 life.proved_at = self.fleet.now
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiohttp import web
@@ -15,11 +16,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
-from aiosess import checker, rotation, store, upkeep, visit
+from aiosess import checker, cookie, manager, rotation, store, upkeep, visit
 from aiosess.request_store import Login, RequestStore
 from aiosess.rotation import Meaning, Verdict
 from aiosess.session import Row
-from aiosess.token import Token
+from aiosess.token import Token, new_token
 from tests.fleet import Fleet
 from tests.model import Rotation
 
@@ -95,6 +96,16 @@ def stating(name: str, pattern: str, text: str) -> Seed:
     return seed
 
 
+def writing(pattern: str, text: str) -> Seed:
+    """Change every cookie that is sent."""
+
+    def seed(patch: pytest.MonkeyPatch) -> None:
+        write = cookie.Cookie.write
+        patch.setattr(cookie.Cookie, "write", lambda *what: re.sub(pattern, text, write(*what)))
+
+    return seed
+
+
 def setting(owner: Any, name: str, value: Any) -> Seed:
     """Replace an attribute."""
     return lambda patch: patch.setattr(owner, name, value)
@@ -112,6 +123,18 @@ def login_with(**changes: Any) -> Seed:
         patch.setattr(RequestStore, "authenticate", misauthenticate)
 
     return seed
+
+
+def keep_the_secret(patch: pytest.MonkeyPatch) -> None:
+    """Give every token of a session that is made anew the session's first secret."""
+    first: dict[UUID, Token] = {}
+
+    def make(session_id: UUID, *others: Any) -> Token:
+        token = new_token(session_id, *others)
+        kept = first.setdefault(session_id, token)
+        return replace(token, secret=kept.secret, secret_hash=kept.secret_hash)
+
+    patch.setattr(manager, "new_token", make)
 
 
 def trust_memory(patch: pytest.MonkeyPatch) -> None:
@@ -201,9 +224,16 @@ BUGS = {
     "going back is not told": Bug("P4", "restore", tell_no_going_back),
     "a login outlives a revocation": Bug("P1", "upload", login_with(began=monotonic), is_rare=True),
     "a login keeps the earlier session": Bug("P1", None, login_with(earlier_id=lambda: None)),
+    "rotate() keeps the secret": Bug("P1", None, keep_the_secret),
+    "reauthenticated() proves nothing": Bug(
+        "P5",
+        None,
+        stating("rotate", r"case when \$5::boolean then now\(\)", "case when $5::boolean then s.authenticated_at"),
+    ),
     # visit and checker
     "late tokens may be fresh": Bug("P5", "slow", setting(visit.Visit, "is_late", property(lambda _: False))),
     "cookies are deleted in passing": Bug("P2", None, delete_in_passing),
+    "cookies are not Secure": Bug("P2", None, writing("; Secure", "")),
     "held rows are believed": Bug("P1", None, trust_memory),
     "a lost connection forgets nothing": Bug(
         "P2", "restore", setting(checker.Checker, "forget_all", lambda _: None), is_rare=True
