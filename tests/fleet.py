@@ -18,7 +18,7 @@ from aiohttp import web
 
 from aiosess import NotAuthenticated, SessionManager, SessionNotFound, SessionRevoked, StoreUnavailable, events
 from aiosess.token import Keyring, Token
-from tests.jar import Jar
+from tests.jar import Jar, Kept, Key
 from tests.site import (
     COOKIE,
     NEW_SECRET,
@@ -50,7 +50,7 @@ async def _look(_sessions: SessionManager, _query: Any) -> None:
 ACTIONS: dict[str, Job] = {
     "look": _look,
     "set": lambda sessions, _: sessions.set("key", 1),
-    "login": lambda sessions, query: sessions.authenticate(query["user"]),
+    "login": lambda sessions, query: sessions.authenticate(query["user"], remember="brief" not in query),
     "logout": lambda sessions, _: sessions.logout(),
     "logout_all": lambda sessions, _: sessions.logout_all(),
     "logout_other": lambda sessions, _: sessions.logout_other(),
@@ -66,18 +66,30 @@ def read(text: str) -> Token:
     return KEYS.verify(text, "aiosess")
 
 
+@dataclass(frozen=True)
+class Home:
+    """The session that a browser was told it is signed in to: by which answer, and whether for longer than it runs."""
+
+    session_id: UUID
+    secret_hash: bytes
+    number: int
+    remember: bool
+
+
 @dataclass
 class Profile:
-    """A browser's cookies, and those of them that are on disk."""
+    """A browser's cookies and where it is signed in, and what of both is on disk."""
 
     jar: Jar = field(default_factory=Jar)
-    disk: dict[tuple[str, str | None, str], str] = field(default_factory=dict)
+    home: Home | None = None
+    disk: tuple[dict[Key, Kept], Home | None] = field(default_factory=lambda: ({}, None))
     changed_at: float = 0.0
 
     @property
     def value(self) -> str | None:
         """The session cookie's value."""
-        return self.jar.kept.get((COOKIE, None, "/"))
+        kept = self.jar.kept.get((COOKIE, None, "/"))
+        return None if kept is None else kept.value
 
     def take(self, reply: Reply, now: float) -> None:
         """Store or delete what an answer sets."""
@@ -86,12 +98,13 @@ class Profile:
             self.changed_at = now
 
     def save(self) -> None:
-        """Write the jar to disk."""
-        self.disk = dict(self.jar.kept)
+        """Write to disk what outlives the browser."""
+        self.disk = self.jar.lasting(), self.home if self.home and self.home.remember else None
 
     def crash(self, now: float) -> None:
         """Go back to what is on disk."""
-        self.jar.kept, self.changed_at = dict(self.disk), now
+        (kept, self.home), self.changed_at = self.disk, now
+        self.jar.kept = dict(kept)
 
 
 @dataclass
@@ -112,6 +125,7 @@ class Life:
     user: str
     secret_hash: bytes
     proved_at: float
+    remember: bool
     ended: bool = False
     shared: set[bytes] = field(default_factory=set)
     retired: dict[str, float] = field(default_factory=dict)

@@ -32,7 +32,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from aiosess import events
 from aiosess.token import Token
-from tests.fleet import FRESH_WITHIN, Answer, Fleet, Life, Profile, read
+from tests.fleet import FRESH_WITHIN, Answer, Fleet, Home, Life, Profile, read
 from tests.site import firefox
 
 LATE = 600.0  # seconds: the default of late_window
@@ -43,7 +43,8 @@ SPANS = (5, 19, 61, 130, 610, 1000, 1000, 86_400)
 
 KINDS = ("loss", "slow", "upload", "crash", "restore", "all")
 ENDS = {"logout", "logout_all", "logout_other", "revoke"}
-CHANGES = ENDS | {"login", "rotate", "reauthenticated"}
+RENEWS = {"login", "rotate", "reauthenticated"}
+CHANGES = ENDS | RENEWS
 USERS = ("ada", "ada", "bob")
 
 place = st.integers(0, 1)
@@ -73,14 +74,23 @@ class Client:
 
 @dataclass(eq=False)
 class Asked:
-    """A request: who sent it with which token, and what the model knew when it reached an application."""
+    """
+    A request: who sent it with which token, and what the model knew when it reached an application.
+
+    Attributes:
+        home: Where its browser was signed in when it was sent.
+        number: How many groups of requests were answered before.
+
+    """
 
     client: Client
     where: int
     text: str | None
     what: str
     query: dict[str, str]
+    home: Home | None
     fault: str = "none"
+    number: int = 0
     must_refuse: bool = False
     must_accept: bool = False
     must_be_fresh: bool = False
@@ -127,16 +137,17 @@ class Rotation(RuleBasedStateMachine):
         self.revocations: dict[str, list[float]] = {user: [] for user in USERS}
         self.asked_at = 0.0
         self.open: list[Callable[[], Awaitable[Answer]]] = []
+        self.numbers = count(1)
 
     # What happens
 
-    @initialize(kind=st.sampled_from(KINDS), where=place)
-    def begin(self, kind: str, where: int) -> None:
-        """Sign two browsers in; a third one is anonymous."""
+    @initialize(kind=st.sampled_from(KINDS), where=place, which=number)
+    def begin(self, kind: str, where: int, which: int) -> None:
+        """Sign two browsers in, one of them perhaps for as long as it runs; a third one is anonymous."""
         self.kind = self._kind or kind
         self.clients = [Client(), Client(), Client()]
-        for client in self.clients[:2]:
-            self.exchange([self.request(client, where, "login", user="ada")])
+        for client, each in zip(self.clients, (0, which), strict=False):
+            self.exchange([self.request(client, where, "login", **self.query("login", each))])
 
     @rule(who=number, where=place, how=fault)
     def look(self, who: int, where: int, how: str) -> None:
@@ -168,18 +179,36 @@ class Rotation(RuleBasedStateMachine):
     @rule(who=number, where=place, what=st.just("look") | act, which=number, ends=st.booleans())
     def look_slowly(self, who: int, where: int, what: str, which: int, *, ends: bool) -> None:
         """Let a handler take its time; other things happen before it goes on, perhaps a revocation at once."""
-        client = self.client(who)
         if self.allows("upload"):
-            asked = self.request(client, where, what, **self.query(what, which))
-            self.foresee([asked])
-            finish = self._run(self.fleet.open(where, asked.client.next_agent(), asked.text, what, **asked.query))
-            asked.came_at = monotonic()
-            self.open.append(finish)
-            self.observe()
-            self.pending.append(Pending(client, self.fleet.now + UPLOAD, partial(self.finish, asked, finish)))
+            self.open_slowly(self.request(self.client(who), where, what, **self.query(what, which)))
             if ends:
                 self.wait(5)
                 self.end("revoke_user", which, where)
+
+    def open_slowly(self, asked: Asked) -> None:
+        """Let a request come as far as its handler."""
+        self.foresee([asked])
+        finish = self._run(
+            self.fleet.open(asked.where, asked.client.next_agent(), asked.text, asked.what, **asked.query)
+        )
+        asked.came_at = monotonic()
+        self.open.append(finish)
+        self.observe()
+        self.pending.append(Pending(asked.client, self.fleet.now + UPLOAD, partial(self.finish, asked, finish)))
+
+    @rule(who=number, where=place, what=st.sampled_from(sorted(RENEWS)))
+    def renew_meanwhile(self, who: int, where: int, what: str) -> None:
+        """Let a client get a new cookie while a handler takes its time whose response may bring a successor."""
+        if not self.allows("upload"):
+            return
+        self.rotate_in_time(who, where)
+        self.wait(1000)
+        self.open_slowly(self.request(self.client(who), where, "look"))
+        slow = self.pending[-1]
+        self.exchange([self.request(self.client(who), where, what, **self.query(what, who))])
+        self.pending.remove(slow)
+        slow.arrive()
+        self.exchange([self.request(self.client(who), where, "look")])
 
     @rule(which=number)
     def arrive(self, which: int) -> None:
@@ -197,6 +226,7 @@ class Rotation(RuleBasedStateMachine):
         for client in self.clients:
             if client.profile.changed_at + FLUSH < until:
                 client.profile.save()
+            client.profile.jar.let_pass(seconds)
         self._run(self.fleet.let_pass(seconds))
         self.observe()
 
@@ -260,16 +290,25 @@ class Rotation(RuleBasedStateMachine):
             client.profile.save()
             for _ in range(2):
                 self.exchange([self.visit(client, where)])
-        client.profile.crash(self.fleet.now)
+        self.start_anew(client)
         if returns:
             self.wait(610)
             for _ in range(2):
                 self.exchange([self.visit(client, where)])
 
-    @rule(who=number)
-    def save(self, who: int) -> None:
-        """Let a browser's cookies reach the disk."""
-        self.client(who).profile.save()
+    @rule(who=number, quits=st.booleans())
+    def save(self, who: int, *, quits: bool) -> None:
+        """Let a browser's cookies reach the disk, perhaps because it is closed and opened again."""
+        client = self.client(who)
+        client.profile.save()
+        if quits and not any(each.client is client for each in self.pending):
+            self.start_anew(client)
+
+    def start_anew(self, client: Client) -> None:
+        """Let a browser begin with what is on disk."""
+        client.profile.crash(self.fleet.now)
+        life = self.living(read(client.profile.value)) if client.profile.value else None
+        assert life is None or life.remember, "P1: a cookie that ends with the browser was on disk"
 
     @rule(
         way=st.sampled_from(["revoke", "revoke", "revoke_user", "revoke_all", "expire", "expire"]),
@@ -368,13 +407,14 @@ class Rotation(RuleBasedStateMachine):
     def query(self, what: str, which: int) -> dict[str, str]:
         """Return what an action needs to know."""
         if what == "login":
-            return {"user": USERS[which % len(USERS)]}
+            return {"user": USERS[which % len(USERS)]} | ({"brief": ""} if which % 4 == 3 else {})
         life = self.life(which)
         return {"id": str(life.id) if life else ""} if what == "revoke" else {}
 
     def request(self, client: Client, where: int, what: str, **query: str) -> Asked:
         """Make a request with what is in the client's jar."""
-        return Asked(client, where, client.profile.value, what, query)
+        home = client.profile.home if client.robbed is None else None
+        return Asked(client, where, client.profile.value, what, query, home)
 
     def visit(self, client: Client, where: int) -> Asked:
         """Make the request of somebody who wants to be signed in."""
@@ -407,8 +447,9 @@ class Rotation(RuleBasedStateMachine):
 
         rows, went_back = self.rows, self.count(events.WentBack)
         self.asked_at = monotonic()
-        answers = self._run(ask())
+        answers, number = self._run(ask()), next(self.numbers)
         for asked, answer in zip(group, answers, strict=True):
+            asked.number = number
             self.check(asked, answer)
         self.check_minted_once(group, answers)
         self.observe()
@@ -420,27 +461,28 @@ class Rotation(RuleBasedStateMachine):
     def finish(self, asked: Asked, finish: Callable[[], Awaitable[Answer]]) -> None:
         """Let a slow handler go on."""
         life = self.lives.get(asked.token.session_id) if asked.token else None
-        is_dead = asked.token is not None and (
-            life is None or life.ended or life.secret_hash != asked.token.secret_hash
-        )
+        is_dead = asked.token is not None and self.living(asked.token) is None
         self.open.remove(finish)
         self.asked_at = monotonic()
-        answer = self._run(finish())
+        answer, asked.number = self._run(finish()), next(self.numbers)
         if asked.what in {"rotate", "reauthenticated"} or (asked.what == "set" and (life is None or life.ended)):
             assert not (answer.done and is_dead), "P1: a slow request changed a session that had ended"
         self.check(asked, answer)
         self.observe()
         self.deliver(asked, answer)
 
+    def living(self, knows: Token | Home | None) -> Life | None:
+        """Return the session that a token or a browser knows, if it lives and has the secret that they know."""
+        life = None if knows is None else self.lives.get(knows.session_id)
+        return None if knows is None or life is None or life.ended or life.secret_hash != knows.secret_hash else life
+
     def foresee(self, group: Sequence[Asked]) -> None:
         """Note of requests that are about to arrive what the model says of their tokens."""
-        disturbed = any(each.what in CHANGES for each in group) and len(group) > 1
         for each in group:
-            token = each.token
+            token, life = each.token, self.living(each.token)
             each.revoked_before = len(self.revocations.get(each.query.get("user", ""), []))
-            life = None if token is None else self.lives.get(token.session_id)
-            each.must_refuse = life is None or token is None or life.ended or life.secret_hash != token.secret_hash
-            if life is not None and token is not None and not each.must_refuse:
+            each.must_refuse = life is None
+            if life is not None and token is not None:
                 if each.client.robbed is not None:
                     life.shared.add(token.secret_hash)
                 if token.parent_id is not None:
@@ -450,11 +492,11 @@ class Rotation(RuleBasedStateMachine):
                 retired_at = life.retired.get(token.id)
                 each.is_late = retired_at is not None and self.fleet.now - retired_at < LATE - SLACK
                 each.must_be_fresh = each.proved_ago < HOUR - SLACK and self.stays_current(token, group)
+        disturbed = any(each.what in CHANGES for each in group) and len(group) > 1
         for each in group:
-            token = each.token
-            life = None if token is None else self.lives.get(token.session_id)
-            honest = life is not None and not life.is_shared and self.kind != "all"
-            each.must_accept = honest and not each.must_refuse and not disturbed
+            lives = [self.living(each.token), self.living(each.home)]
+            honest = any(life is not None and not life.is_shared for life in lives)
+            each.must_accept = honest and not disturbed and self.kind != "all"
             if each.text is not None:
                 self.sent.add(each.text)
 
@@ -498,7 +540,8 @@ class Rotation(RuleBasedStateMachine):
             token = read(cookie)
             if life is not None:
                 life.ended = True
-            self.lives[token.session_id] = Life(token.session_id, user, token.secret_hash, self.fleet.now)
+            remember = "brief" not in asked.query
+            self.lives[token.session_id] = Life(token.session_id, user, token.secret_hash, self.fleet.now, remember)
         elif what == "revoke":
             self.lives[UUID(asked.query["id"])].ended = True
         elif what in {"logout_all", "logout_other"}:
@@ -554,15 +597,29 @@ class Rotation(RuleBasedStateMachine):
         """Let the answer reach the client, if it does, now or later."""
         asked.client.is_out = asked.client.robbed is None and asked.what == "look" and answer.id is None
         if asked.fault == "response" and self.allows("slow"):
-            arrive = partial(self.receive, asked.client, answer)
+            arrive = partial(self.receive, asked, answer)
             self.pending.append(Pending(asked.client, self.fleet.now + SLOW, arrive))
         elif asked.fault != "response" or not self.allows("loss"):
-            self.receive(asked.client, answer)
+            self.receive(asked, answer)
 
-    def receive(self, client: Client, answer: Answer) -> None:
+    def receive(self, asked: Asked, answer: Answer) -> None:
         """Put what an answer brings into a jar."""
-        if client.keeps:
-            client.profile.take(answer.reply, self.fleet.now)
+        profile = asked.client.profile
+        if asked.client.keeps:
+            profile.take(answer.reply, self.fleet.now)
+            if answer.reply.token is not None:
+                profile.home = self.home(asked, answer, profile.home)
+
+    def home(self, asked: Asked, answer: Answer, home: Home | None) -> Home | None:
+        """Say where a browser is signed in that gets a cookie: a new home, where it was, or nowhere."""
+        token = read(answer.reply.token) if answer.reply.token else None
+        life = None if token is None else self.lives.get(token.session_id)
+        last = 0 if home is None else home.number
+        if token is not None and asked.what in RENEWS and answer.done:
+            number = max(asked.number, last)
+            return None if life is None else Home(life.id, token.secret_hash, number, life.remember)
+        # No server can mend that order: what was made before the cookie of the sign-in or rotate() took its place.
+        return home if token is not None and asked.number > last else None
 
     # What holds after every step
 

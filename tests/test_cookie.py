@@ -87,6 +87,19 @@ def test_jar_ignores_an_incomplete_deletion() -> None:
     assert jar.header() == f"{NAME}=first"
 
 
+@pytest.mark.threat("COO-04")
+def test_jar_forgets() -> None:
+    """The jar drops a cookie when its Max-Age is over; one without Max-Age stays until the browser is closed."""
+    jar = Jar()
+    jar.take(DEFAULT.write("lasting", 60))
+    jar.take("brief=1")
+    jar.let_pass(59)
+    assert [key[0] for key in jar.kept] == [NAME, "brief"]
+    assert [key[0] for key in jar.lasting()] == [NAME]
+    jar.let_pass(1)
+    assert jar.header() == "brief=1"
+
+
 @pytest.mark.threat("COO-10")
 def test_secure_jar_refuses_plain_http() -> None:
     """The default cookie is not kept from a plain-http page: nothing but the option makes it insecure."""

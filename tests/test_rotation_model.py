@@ -230,9 +230,21 @@ BUGS = {
         None,
         stating("rotate", r"case when \$5::boolean then now\(\)", "case when $5::boolean then s.authenticated_at"),
     ),
+    "a dead token gets a successor": Bug(
+        "P2",
+        "upload",
+        stating(
+            "lease",
+            r"and s\.token_id = \$2 and s\.settled_at is not distinct from \$8",
+            "and $2 <> '' and ($8::timestamptz is null or true)",
+        ),
+    ),
     # visit and checker
     "late tokens may be fresh": Bug("P5", "slow", setting(visit.Visit, "is_late", property(lambda _: False))),
     "cookies are deleted in passing": Bug("P2", None, delete_in_passing),
+    "cookies end after an hour": Bug("P2", None, writing(r"Max-Age=\d{2,}", "Max-Age=3600")),
+    "cookies end with the browser": Bug("P2", None, writing(r"; Max-Age=\d{2,}", "")),
+    "cookies outlive the browser": Bug("P1", None, writing("Path=/; Secure", "Path=/; Max-Age=30000000; Secure")),
     "cookies are not Secure": Bug("P2", None, writing("; Secure", "")),
     "held rows are believed": Bug("P1", None, trust_memory),
     "a lost connection forgets nothing": Bug(
