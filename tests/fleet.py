@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache, partial
 from itertools import count
@@ -118,6 +118,7 @@ class Life:
         presented: The successors that came since the login or the last restore.
         adopted: How many successors were told to have become current since then.
         caught: How many times reuse was told since then.
+        is_doubtful: It began while somebody ended such sessions: the rows will say whether it lives.
 
     """
 
@@ -132,6 +133,11 @@ class Life:
     presented: set[str] = field(default_factory=set)
     adopted: int = 0
     caught: int = 0
+    is_doubtful: bool = False
+
+    def end(self) -> None:
+        """Note that it has ended."""
+        self.ended = True
 
     @property
     def is_shared(self) -> bool:
@@ -161,6 +167,7 @@ class Fleet:
         self._numbers = count()
         self._idle: dict[int, list[Wire]] = {}
         self._passed = 0.0
+        self._cap: int | None = None
         self.sites: list[Site] = []
         self.happened: list[events.Event] = []
 
@@ -182,7 +189,7 @@ class Fleet:
             on_event=self.happened.append,
             idle_timeout=LONGEST,
             absolute_timeout=LONGEST,
-            max_sessions_per_user=None,
+            max_sessions_per_user=self._cap,
         )
         stack = AsyncExitStack()
         return await stack.enter_async_context(visit(app)), stack
@@ -194,6 +201,13 @@ class Fleet:
         self.sites[where], self._stacks[where] = await self._serve(self._secrets[where])
         self._idle[where] = []
         await old.aclose()
+
+    def limit(self, cap: int | None) -> None:
+        """Allow each user so many sessions."""
+        self._cap = cap
+        for site in self.sites:
+            store = site.services.store
+            store._config = replace(store._config, max_sessions_per_user=cap)
 
     async def stop(self) -> None:
         """Stop both."""

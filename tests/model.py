@@ -3,7 +3,7 @@ The rotation protocol as a state machine: browsers, thieves, faults and time in 
 
 Hypothesis looks for a history that breaks what DESIGN.md, 5 promises:
 
-P1  revoked, expired and rotated away is never accepted, and never comes back;
+P1  revoked, expired, evicted and rotated away is never accepted, and never comes back;
 P2  an honest client is never logged out by rotation, and no cookie is deleted in passing;
 P3  a theft in which both go on is detected: both are out, and it is told once;
 P4  versions never go back without an event, requests at once get one successor, and each is adopted once;
@@ -18,7 +18,9 @@ with each request (another User-Agent).
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,7 +32,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from aiosess import events
+from aiosess import SessionNotFound, events
 from aiosess.token import Token
 from tests.fleet import FRESH_WITHIN, Answer, Fleet, Home, Life, Profile, read
 from tests.site import firefox
@@ -50,6 +52,9 @@ USERS = ("ada", "ada", "bob")
 place = st.integers(0, 1)
 number = st.integers(0, 11)
 fault = st.sampled_from(["none", "none", "response", "request"])
+upset = st.just(0) | st.integers(1, 127)  # which of six responses have a fault, bit by bit; and whether backwards
+caps = st.sampled_from([None, None, None, None, 1, 2])
+end_ways = st.sampled_from(["revoke", "revoke", "revoke_user", "revoke_all", "expire", "expire"])
 act = st.sampled_from(
     ["set", "set", "rotate", "reauthenticated", "login", "login", "logout", "logout_all", "logout_other", "revoke"]
 )
@@ -79,6 +84,7 @@ class Asked:
 
     Attributes:
         home: Where its browser was signed in when it was sent.
+        raced: Somebody ended all sessions of its user meanwhile.
         number: How many groups of requests were answered before.
 
     """
@@ -97,6 +103,7 @@ class Asked:
     is_late: bool = False
     revoked_before: int = 0
     came_at: float = 0.0
+    raced: bool = False
     proved_ago: float = 0.0
     user: str = ""
 
@@ -113,6 +120,15 @@ class Pending:
     client: Client
     until: float
     arrive: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What an administrator does, or time: how, what is to be noted of it, and whose logins under way may be hit."""
+
+    act: Callable[[], Awaitable[Any]]
+    note: Callable[[], None]
+    users: Sequence[str] = ()
 
 
 class Rotation(RuleBasedStateMachine):
@@ -138,13 +154,15 @@ class Rotation(RuleBasedStateMachine):
         self.asked_at = 0.0
         self.open: list[Callable[[], Awaitable[Answer]]] = []
         self.numbers = count(1)
+        self.cap: int | None = None
 
     # What happens
 
-    @initialize(kind=st.sampled_from(KINDS), where=place, which=number)
-    def begin(self, kind: str, where: int, which: int) -> None:
+    @initialize(kind=st.sampled_from(KINDS), where=place, which=number, cap=caps)
+    def begin(self, kind: str, where: int, which: int, cap: int | None) -> None:
         """Sign two browsers in, one of them perhaps for as long as it runs; a third one is anonymous."""
-        self.kind = self._kind or kind
+        self.kind, self.cap = self._kind or kind, cap
+        self.fleet.limit(cap)
         self.clients = [Client(), Client(), Client()]
         for client, each in zip(self.clients, (0, which), strict=False):
             self.exchange([self.request(client, where, "login", **self.query("login", each))])
@@ -159,21 +177,29 @@ class Rotation(RuleBasedStateMachine):
         """Let a client do something with its session, or sign in."""
         self.send(self.request(self.client(who), where, what, **self.query(what, which)), how)
 
-    @rule(asked=st.lists(st.tuples(number, place), min_size=2, max_size=6), what=st.none() | act, which=number)
-    def look_at_once(self, asked: list[tuple[int, int]], what: str | None, which: int) -> None:
-        """Send several requests at once, of one client or of several; one of them may change something."""
+    @rule(
+        asked=st.lists(st.tuples(number, place), min_size=2, max_size=6),
+        what=st.none() | act,
+        which=number,
+        way=st.none() | end_ways,
+        order=upset,
+    )
+    def look_at_once(
+        self, asked: list[tuple[int, int]], what: str | None, which: int, way: str | None, order: int
+    ) -> None:
+        """Send requests of one client or of several at once; one may change something, or an administrator."""
         group = [self.request(self.client(who), where, "look") for who, where in asked]
         if what is not None:
             group[0] = replace(group[0], what=what, query=self.query(what, which))
-        self.exchange(group)
+        self.exchange(group, order, None if way is None else self.ending(way, which, which % 2))
 
-    @rule(who=number, times=st.integers(2, 6), rotates=st.booleans())
-    def burst(self, who: int, times: int, *, rotates: bool) -> None:
+    @rule(who=number, times=st.integers(2, 6), rotates=st.booleans(), order=upset)
+    def burst(self, who: int, times: int, order: int, *, rotates: bool) -> None:
         """Let a client ask for a page and all that is on it, perhaps just when a successor is due."""
         if rotates:
             self.rotate_in_time(who, 0)
             self.wait(1000)
-            self.exchange([self.request(self.client(who), each % 2, "look") for each in range(times)])
+            self.exchange([self.request(self.client(who), each % 2, "look") for each in range(times)], order)
         self.exchange([self.request(self.client(who), each % 2, "look") for each in range(times)])
 
     @rule(who=number, where=place, what=st.just("look") | act, which=number, ends=st.booleans())
@@ -310,32 +336,26 @@ class Rotation(RuleBasedStateMachine):
         life = self.living(read(client.profile.value)) if client.profile.value else None
         assert life is None or life.remember, "P1: a cookie that ends with the browser was on disk"
 
-    @rule(
-        way=st.sampled_from(["revoke", "revoke", "revoke_user", "revoke_all", "expire", "expire"]),
-        which=number,
-        where=place,
-    )
+    @rule(way=end_ways, which=number, where=place)
     def end(self, way: str, which: int, where: int) -> None:
         """End a session without a request: by an administrator, or by time."""
-        life = self.life(which)
-        if life is None:
-            return
-        store = self.fleet.sites[where].store
-        self.asked_at = monotonic()
-        if way == "expire":
-            self._run(self.fleet.expire(life.id))
-            life.ended = True
-        elif way == "revoke_user":
-            self._run(store.revoke_user(life.user))
-            self.revoke_user(life.user)
-        elif way == "revoke_all":
-            self._run(store.revoke_all())
-            for user in self.revocations:
-                self.revoke_user(user)
-        elif not life.ended:
-            self._run(store.revoke(life.id))
-            life.ended = True
-        self.observe()
+        ending = self.ending(way, which, where)
+        if ending is not None:
+            self.asked_at = monotonic()
+            self._run(ending.act())
+            ending.note()
+            self.observe()
+
+    def ending(self, way: str, which: int, where: int) -> Ending | None:
+        """Return a way to end one session, those of a user, or all; None: there is none."""
+        life, store = self.life(which), self.fleet.sites[where].store
+        if life is None or (way == "revoke" and life.ended):
+            return None
+        if way == "revoke_user":
+            return Ending(partial(store.revoke_user, life.user), partial(self.revoke_user, life.user), [life.user])
+        if way == "revoke_all":
+            return Ending(store.revoke_all, self.revoke_all, USERS)
+        return Ending(partial(self.fleet.expire if way == "expire" else store.revoke, life.id), life.end)
 
     @rule(where=place)
     def sweep(self, where: int) -> None:
@@ -433,30 +453,41 @@ class Rotation(RuleBasedStateMachine):
         else:
             self.exchange([replace(asked, fault=how)])
 
-    def exchange(self, group: Sequence[Asked]) -> None:
+    def exchange(self, group: Sequence[Asked], order: int = 0, ending: Ending | None = None) -> None:
         """Let requests reach the applications at once, and check and deliver the answers."""
         self.foresee(group)
-
-        async def ask() -> list[Answer]:
-            agents = [each.client.next_agent() for each in group]
-            asks = (
-                self.fleet.ask(each.where, agent, each.text, each.what, **each.query)
-                for each, agent in zip(group, agents, strict=True)
-            )
-            return await asyncio.gather(*asks)
-
         rows, went_back = self.rows, self.count(events.WentBack)
-        self.asked_at = monotonic()
-        answers, number = self._run(ask()), next(self.numbers)
+        answers = self._run(self.ask(group, ending))
+        if ending is not None:
+            ending.note()
+            self.expect(group)
         for asked, answer in zip(group, answers, strict=True):
-            asked.number = number
             self.check(asked, answer)
         self.check_minted_once(group, answers)
         self.observe()
         if len(group) == 1 and answers[0].id is not None and group[0].what not in CHANGES:
             self.check_place(group[0].token, answers[0].id, rows, went_back)
-        for asked, answer in zip(group, answers, strict=True):
-            self.deliver(asked, answer)
+        self.deliver_in_order(group, answers, order)
+
+    async def ask(self, group: Sequence[Asked], ending: Ending | None) -> list[Answer]:
+        """Send requests at once, and end sessions while they are under way."""
+        number, self.asked_at = next(self.numbers), monotonic()
+        for each in group:
+            each.number, each.came_at = number, self.asked_at
+            each.raced = ending is not None and each.query.get("user") in ending.users
+        asks = [
+            self.fleet.ask(each.where, each.client.next_agent(), each.text, each.what, **each.query) for each in group
+        ]
+        if ending is None:
+            return await asyncio.gather(*asks)
+        _, answers = await asyncio.gather(self.end_amid(ending, number % 4), asyncio.gather(*asks))
+        return answers
+
+    async def end_amid(self, ending: Ending, milliseconds: int) -> None:
+        """End sessions about when requests are checked; one of them may have ended the session first."""
+        await asyncio.sleep(milliseconds / 1000)
+        with suppress(SessionNotFound):
+            await ending.act()
 
     def finish(self, asked: Asked, finish: Callable[[], Awaitable[Answer]]) -> None:
         """Let a slow handler go on."""
@@ -492,13 +523,16 @@ class Rotation(RuleBasedStateMachine):
                 retired_at = life.retired.get(token.id)
                 each.is_late = retired_at is not None and self.fleet.now - retired_at < LATE - SLACK
                 each.must_be_fresh = each.proved_ago < HOUR - SLACK and self.stays_current(token, group)
+        self.expect(group)
+        self.sent.update(each.text for each in group if each.text is not None)
+
+    def expect(self, group: Sequence[Asked]) -> None:
+        """Note of requests whether they have to be let in, which those that change something at once leave open."""
         disturbed = any(each.what in CHANGES for each in group) and len(group) > 1
         for each in group:
             lives = [self.living(each.token), self.living(each.home)]
             honest = any(life is not None and not life.is_shared for life in lives)
             each.must_accept = honest and not disturbed and self.kind != "all"
-            if each.text is not None:
-                self.sent.add(each.text)
 
     def stays_current(self, token: Token, group: Sequence[Asked]) -> bool:
         """Whether the row has this token, and nothing in the group puts another in its place."""
@@ -540,8 +574,9 @@ class Rotation(RuleBasedStateMachine):
             token = read(cookie)
             if life is not None:
                 life.ended = True
-            remember = "brief" not in asked.query
-            self.lives[token.session_id] = Life(token.session_id, user, token.secret_hash, self.fleet.now, remember)
+            new = Life(token.session_id, user, token.secret_hash, self.fleet.now, "brief" not in asked.query)
+            new.is_doubtful = asked.raced
+            self.lives[new.id] = new
         elif what == "revoke":
             self.lives[UUID(asked.query["id"])].ended = True
         elif what in {"logout_all", "logout_other"}:
@@ -565,6 +600,11 @@ class Rotation(RuleBasedStateMachine):
         for life in self.lives.values():
             if life.user == user and life is not kept:
                 life.ended = True
+
+    def revoke_all(self) -> None:
+        """Note that all sessions have ended."""
+        for user in self.revocations:
+            self.revoke_user(user)
 
     def check_minted_once(self, group: Sequence[Asked], answers: Sequence[Answer]) -> None:
         """See that parallel requests with one token got one successor among them, those of a thief left out."""
@@ -592,6 +632,15 @@ class Rotation(RuleBasedStateMachine):
             since = self.lives[session_id].retired.get(token.id)
             assert since is not None, "P3: a copy was accepted"
             assert self.fleet.now - since < LATE + SLACK, "P3: an old token was accepted for too long"
+
+    def deliver_in_order(self, group: Sequence[Asked], answers: Sequence[Answer], order: int) -> None:
+        """Let the answers to requests at once reach their clients; see upset."""
+        for bit, asked in enumerate(group):
+            if order >> bit & 1:
+                asked.fault = "response"
+        arriving = list(zip(group, answers, strict=True))
+        for asked, answer in reversed(arriving) if order >> 6 else arriving:
+            self.deliver(asked, answer)
 
     def deliver(self, asked: Asked, answer: Answer) -> None:
         """Let the answer reach the client, if it does, now or later."""
@@ -633,6 +682,8 @@ class Rotation(RuleBasedStateMachine):
         for event in self.fleet.happened[self.told :]:
             self.hear(event)
         self.told = len(self.fleet.happened)
+        crowds = Counter(self.lives[session_id].user for session_id in self.rows)
+        assert self.cap is None or max(crowds.values(), default=0) <= self.cap, "P1: a session over the cap goes on"
         for session_id, row in self.rows.items():
             life = self.lives[session_id]
             assert not life.ended, "P1: a session that ended has a live row"
@@ -644,6 +695,8 @@ class Rotation(RuleBasedStateMachine):
             for token_id in {known["token_id"], *row["retired"]} - {row["token_id"]}:
                 life.retired.setdefault(token_id, self.fleet.now)
         for life in self.lives.values():
+            life.ended |= life.is_doubtful and life.id not in self.rows
+            life.is_doubtful = False
             assert life.ended or life.id in self.rows, "P2: a session ended by itself"
 
     def hear(self, event: events.Event) -> None:
@@ -660,6 +713,9 @@ class Rotation(RuleBasedStateMachine):
             life.ended = True
             life.caught += 1
             assert life.caught == 1, "P3: reuse was told twice"
+        elif isinstance(event, events.Evicted):
+            assert self.cap is not None, "P2: evicted without a cap"
+            life.ended = True
         elif isinstance(event, events.WentBack) or (isinstance(event, events.Rotated) and event.cause == "automatic"):
             life.adopted += 1
             assert life.adopted <= len(life.presented), "P4: a successor was adopted twice"
