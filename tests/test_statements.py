@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aiosess.rotation import MAX_RETIRED
@@ -96,6 +96,7 @@ def judged(row: Row, differs: str) -> tuple[str, datetime | None]:
 @pytest.mark.threat("ROT-02", "ROT-08")
 @one_database
 @given(row=rows, differs=differences, presented=presentable, is_holder=st.booleans())
+@example(row=replace(ROW, holder_until=at(600)), differs="", presented="current", is_holder=False)
 async def test_lease(pg: asyncpg.Connection, row: Stored, differs: str, presented: str, *, is_holder: bool) -> None:
     """The lease is taken if the row lives and is as it was judged, and is_lease_free() says so."""
     token_id, settled_at = judged(row, differs)
