@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _replace_section(RESULTS / "soak.md", THIEVES if options.thieves else honest, text)
     if report.thefts:
         _plot(report, spans)
-    return int(bool(report.logouts or report.wrong or report.alarms or report.unseen))
+    return int(bool(report.logouts or report.wrong or report.alarms or report.unseen or report.unexplained))
 
 
 async def _soak(options: argparse.Namespace, spans: Spans, faults: Faults) -> Report:
@@ -73,7 +73,8 @@ def _table(report: Report, options: argparse.Namespace, spans: Spans, faults: Fa
         times = report.detection_times
         rows["thefts in which both went on"] = len(report.thefts)
         rows["**unseen thefts**"] = f"**{len(report.unseen)}**"
-        rows["thefts that ended without an alarm"] = len(report.untold)
+        rows["thefts that ended without an alarm, a process being killed"] = len(report.untold)
+        rows["the same, for no such reason"] = len(report.unexplained)
         if times:
             rows["seconds until detection: median"] = f"{median(times):.1f}"
             rows["the same: 95 of 100, longest"] = f"{times[int(0.95 * len(times))]:.1f}, {times[-1]:.1f}"

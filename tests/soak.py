@@ -36,6 +36,7 @@ from tests.serve import served
 from tests.site import COOKIE, SECRET, Reply, Wire, firefox, request_bytes
 
 BURST = 6  # parallel requests
+ABOUT = 2.0  # seconds; more than a request takes
 RETRY = 0.2  # seconds until a browser that was not answered asks again
 DRAIN = 120.0  # overlaps in which the last thieves are to be found
 NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
@@ -82,6 +83,15 @@ class Theft:
     thief_out: float | None = None
     reuse_at: float | None = None
 
+    def is_about(self, when: float) -> bool:
+        """Whether this was when the first of the two was out, or shortly before: who asks is cut, and asks again."""
+        return self.first_out - ABOUT < when <= self.first_out
+
+    @property
+    def first_out(self) -> float:
+        """When the first of the two was out."""
+        return min(out for out in (self.owner_out, self.thief_out) if out is not None)
+
     @property
     def is_over(self) -> bool:
         """Whether neither goes on."""
@@ -101,6 +111,7 @@ class Report:
     thefts: list[Theft] = field(default_factory=list)
     verdicts: Counter[str] = field(default_factory=Counter)
     alarms: int = 0  # ReuseDetected of a session that nobody had stolen
+    kills: list[float] = field(default_factory=list)  # when a process was killed, by the monotonic clock
 
     @property
     def detection_times(self) -> list[float]:
@@ -116,6 +127,11 @@ class Report:
     def untold(self) -> list[Theft]:
         """The thefts that ended the session without an alarm: the process was killed between commit and event."""
         return [theft for theft in self.thefts if theft.is_over and theft.reuse_at is None]
+
+    @property
+    def unexplained(self) -> list[Theft]:
+        """The thefts that ended without an alarm, and without a process that was killed about then."""
+        return [theft for theft in self.untold if not any(theft.is_about(killed_at) for killed_at in self.kills)]
 
 
 class Fleet:
@@ -142,6 +158,7 @@ class Fleet:
                 await asyncio.sleep(2 + self._soak.random.expovariate(1 / self._life))
                 process.kill()
                 self._soak.count("processes killed")
+                self._soak.report.kills.append(monotonic())
 
     def any_port(self) -> int:
         """Return where some process listens, or did a moment ago."""

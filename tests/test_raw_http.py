@@ -17,7 +17,19 @@ from aiohttp import web
 
 from aiosess import events
 from aiosess.token import Keyring, new_token
-from tests.site import COOKIE, SECRET, Reply, Site, Wire, logged_pool, make_app, request_bytes, set_cookies, visit
+from tests.site import (
+    COOKIE,
+    SECRET,
+    Reply,
+    Site,
+    Wire,
+    logged_pool,
+    make_app,
+    make_due,
+    request_bytes,
+    set_cookies,
+    visit,
+)
 
 NAME = COOKIE.encode()
 
@@ -368,9 +380,14 @@ async def test_signing_key_alone_forges_nothing(
 # Many requests on few connections
 
 
+def session_of(token: str) -> UUID:
+    """Return the session that a token belongs to."""
+    return Keyring(SECRET).verify(token, "aiosess").session_id
+
+
 @pytest.mark.threat("SES-13")
-async def test_pipelined_requests_never_mix(dsn: str) -> None:
-    """200 requests of two users and nobody, pipelined on four connections, each get their own user's answer."""
+async def test_pipelined_requests_never_mix(dsn: str, pg: asyncpg.Connection) -> None:
+    """200 requests of two users and nobody, pipelined on four connections, get their own user's answer and cookie."""
 
     async def slow(request: web.Request) -> web.Response:
         user = request["sessions"].user_id
@@ -383,7 +400,9 @@ async def test_pipelined_requests_never_mix(dsn: str) -> None:
 
     async with visit(make_app(dsn, web.get("/slow", slow))) as site:
         tokens = {user: await token_of(site, user) for user in ("alice", "bob")}
+        sessions = {user: session_of(token.decode()) for user, token in tokens.items()}
         who = [None, "alice", "bob"]
+        given: list[str] = []
 
         async def talk(wire: Wire, number: int) -> None:
             users = [random.Random(number * 50 + n).choice(who) for n in range(50)]  # noqa: S311 - no secret
@@ -391,11 +410,18 @@ async def test_pipelined_requests_never_mix(dsn: str) -> None:
                 cookies = [b"Cookie: %s=%s" % (NAME, tokens[user])] if user else []
                 await wire.send(request_bytes(f"/slow?n={number}.{n}", *cookies))
             for n, user in enumerate(users):
-                answer = json.loads((await wire.read()).body)
+                reply = await wire.read()
+                answer = json.loads(reply.body)
                 assert (answer["user"], answer["n"]) == (user, f"{number}.{n}")
                 assert answer["data"] == (f"{number}.{n}" if user else None)
+                if reply.token is not None:
+                    assert user is not None
+                    assert session_of(reply.token) == sessions[user]
+                    given.append(user)
 
+        await make_due(pg)
         await asyncio.gather(*[talk(await site.wire(), number) for number in range(4)])
+    assert sorted(given) == ["alice", "bob"], "one successor each"
 
 
 @pytest.mark.threat("SES-13")

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from importlib.metadata import version
+from time import monotonic
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -16,7 +18,8 @@ from aiohttp import web
 
 import aiosess
 from aiosess import cli, events, store
-from tests.site import eventually, make_app, visit
+from tests.serve import served
+from tests.site import COOKIE, Wire, eventually, make_app, request_bytes, visit
 
 MANY = 1_000_000 if os.environ.get("AIOSESS_NIGHTLY") else 50_000
 ABSENT = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
@@ -83,6 +86,28 @@ async def test_many_sessions_end_as_fast_as_one(dsn: str, pg: asyncpg.Connection
         assert await site.store.count() == 0
         after = await pg.fetchval("select n_tup_del from pg_stat_user_tables where relname = 'aiosess_sessions'")
         assert after == before
+
+
+@pytest.mark.threat("SES-08")
+async def test_another_process_sees_it_before_the_call_returns(
+    dsn: str, pg: asyncpg.Connection, record_property: Callable[[str, object], None]
+) -> None:
+    """Who asks another process again and again is out by the time that revoke_all() returns, among however many."""
+    async with visit(make_app(dsn)) as site, served(dsn) as (_, port):
+        token = (await (await site.browser()).login("alice")).token
+        await fill(pg, MANY)
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+        request = request_bytes("/me", f"Cookie: {COOKIE}={token}".encode())
+        began, is_in, has_returned = monotonic(), True, False
+        revocation = asyncio.create_task(site.store.revoke_all())
+        while is_in:
+            assert not has_returned, "asked after it had returned, and still in"
+            has_returned = revocation.done()
+            is_in = (await wire.ask(request)).user == "alice"
+        record_property("milliseconds until nobody got in", round(1000 * (monotonic() - began)))
+        await revocation
+        record_property("milliseconds until the call returned", round(1000 * (monotonic() - began)))
+        wire.abort()
 
 
 @pytest.mark.threat("SES-08")
