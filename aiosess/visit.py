@@ -210,8 +210,8 @@ class Visit:
         known, self._unresolved = self._unresolved, None
         if known is not None:
             await self.admit(known)
-            if self._unresolved is None:  # not before: until then nobody may be taken for anonymous
-                self._unknown = None
+            # Not before: until then nobody may be taken for anonymous.
+            self._unknown = None if self._unresolved is None else self._unknown
         self.look()
 
     def look(self) -> None:
