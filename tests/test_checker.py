@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, replace
@@ -195,10 +195,10 @@ async def gated(dsn: str, gate: Gate) -> AsyncIterator[Room]:
 
 
 @pytest.fixture
-def complaints() -> Iterator[list[dict[str, Any]]]:
+async def complaints() -> AsyncIterator[list[dict[str, Any]]]:
     """Return what the event loop complains about: exceptions and tasks that nobody has fetched or awaited."""
     heard: list[dict[str, Any]] = []
-    loop = asyncio.get_event_loop()
+    loop = asyncio.get_running_loop()
     before = loop.get_exception_handler()
     loop.set_exception_handler(lambda _loop, context: heard.append(context))
     yield heard
