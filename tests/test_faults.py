@@ -266,7 +266,7 @@ async def test_login_that_times_out_is_not_carried_out_later(dsn: str, pg: async
         async with pg.transaction():
             await pg.execute("select from aiosess_logins for update")
             assert (await site.present("none", "/login/ada", method="POST")).status == 503
-            await eventually(lambda: _is_quiet(pg))
+            await eventually(lambda: pg.fetchval("select not exists (select from pg_locks where not granted)"))
         assert [(await site.present(token)).user for token in tokens] == ["ada", "ada"]
         assert happened == []
 
