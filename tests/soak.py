@@ -36,9 +36,9 @@ from tests.serve import served
 from tests.site import COOKIE, SECRET, Reply, Wire, firefox, request_bytes
 
 BURST = 6  # parallel requests
-ABOUT = 2.0  # seconds; more than a request takes
 RETRY = 0.2  # seconds until a browser that was not answered asks again
 DRAIN = 120.0  # overlaps in which the last thieves are to be found
+TELLS_WITHIN = 2.0  # seconds from a verdict to its alarm, on a busy machine
 NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
 
 
@@ -75,22 +75,14 @@ class Faults:
 
 @dataclass
 class Theft:
-    """A jar that was copied, and when either of the two was out; instants by the monotonic clock."""
+    """A jar that was copied, when either of the two was out, and who found it out; instants by the monotonic clock."""
 
     session: str
     stolen_at: float
     owner_out: float | None = None
     thief_out: float | None = None
     reuse_at: float | None = None
-
-    def is_about(self, when: float) -> bool:
-        """Whether this was when the first of the two was out, or shortly before: who asks is cut, and asks again."""
-        return self.first_out - ABOUT < when <= self.first_out
-
-    @property
-    def first_out(self) -> float:
-        """When the first of the two was out."""
-        return min(out for out in (self.owner_out, self.thief_out) if out is not None)
+    found: list[tuple[int, float]] = field(default_factory=list)  # by which process, when
 
     @property
     def is_over(self) -> bool:
@@ -111,7 +103,7 @@ class Report:
     thefts: list[Theft] = field(default_factory=list)
     verdicts: Counter[str] = field(default_factory=Counter)
     alarms: int = 0  # ReuseDetected of a session that nobody had stolen
-    kills: list[float] = field(default_factory=list)  # when a process was killed, by the monotonic clock
+    killed: dict[int, float] = field(default_factory=dict)  # processes, when
 
     @property
     def detection_times(self) -> list[float]:
@@ -130,8 +122,11 @@ class Report:
 
     @property
     def unexplained(self) -> list[Theft]:
-        """The thefts that ended without an alarm, and without a process that was killed about then."""
-        return [theft for theft in self.untold if not any(theft.is_about(killed_at) for killed_at in self.kills)]
+        """Those of them whose process was not killed when it had found the theft."""
+        return [theft for theft in self.untold if not any(self._is_killed_soon(*each) for each in theft.found)]
+
+    def _is_killed_soon(self, process: int, at: float) -> bool:
+        return process in self.killed and 0 <= self.killed[process] - at < TELLS_WITHIN
 
 
 class Fleet:
@@ -157,8 +152,8 @@ class Fleet:
                 self._ports[number] = port
                 await asyncio.sleep(2 + self._soak.random.expovariate(1 / self._life))
                 process.kill()
+                self._soak.report.killed[process.pid] = monotonic()
                 self._soak.count("processes killed")
-                self._soak.report.kills.append(monotonic())
 
     def any_port(self) -> int:
         """Return where some process listens, or did a moment ago."""
@@ -480,6 +475,8 @@ class Soak:
         for line in _lines(self._journal):
             session, what = line["session"], line["what"]
             report.verdicts[what] += 1
+            if what == "reuse" and session in thefts:
+                thefts[session].found.append((line["process"], line["at"]))
             if what == "ReuseDetected":
                 if session in thefts:
                     thefts[session].reuse_at = line["at"]

@@ -29,7 +29,7 @@ class Journal:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def _write(self, **fields: Any) -> None:
-        os.write(self._file, (json.dumps({"at": monotonic()} | fields) + "\n").encode())
+        os.write(self._file, (json.dumps({"at": monotonic(), "process": os.getpid()} | fields) + "\n").encode())
 
     def judge(self, row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdict:
         """Judge, and write down what is out of the ordinary."""
