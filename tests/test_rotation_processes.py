@@ -73,6 +73,25 @@ async def test_response_that_a_proxy_loses_logs_nobody_out(dsn: str, pg: asyncpg
     assert await pg.fetchval("select version from aiosess_sessions") == 2
 
 
+@pytest.mark.threat("ROT-03")
+@pytest.mark.parametrize("seconds", [1, 120, 3 * 86_400])
+async def test_answer_to_a_successor_that_a_proxy_loses_logs_nobody_out(
+    dsn: str, pg: asyncpg.Connection, seconds: int
+) -> None:
+    """After the answer was lost to the request that made a successor current, the browser goes on with that."""
+    async with served(dsn) as (_, port), relayed_http(port) as relay:
+        token = await sign_in(relay.port)
+        await make_due(pg)
+        successor = await get_in(relay.port, token)
+        assert successor
+        relay.losing = b"HTTP/1.1"
+        assert await ask(relay.port, successor) is None
+        assert await pg.fetchval("select version from aiosess_sessions") == 2
+        await age(pg, seconds)
+        for _ in range(2):
+            await get_in(relay.port, successor)
+
+
 @pytest.mark.threat("ROT-02")
 async def test_responses_in_the_wrong_order_converge(dsn: str, pg: asyncpg.Connection) -> None:
     """A successor that comes after a later one, which has been used already, is accepted and goes on alone."""
@@ -96,3 +115,24 @@ async def test_responses_in_the_wrong_order_converge(dsn: str, pg: asyncpg.Conne
         await age(pg, 86_400)
         assert await get_in(relay.port, first, ELSEWHERE)
     assert await pg.fetchval("select version from aiosess_sessions") == 2
+
+
+@pytest.mark.threat("ROT-11")
+@pytest.mark.parametrize("target", ["/login/ada", "/do/rotate", "/do/reauthenticated", "/do/logout"])
+async def test_responses_that_overtake_a_change_leave_its_cookie_alone(dsn: str, target: str) -> None:
+    """While the answer to a login, rotation or logout is under way, others set and delete no cookie."""
+    async with served(dsn) as (_, port), relayed_http(port) as relay:
+        token = await sign_in(relay.port)
+        relay.holding = b"Set-Cookie"
+        change = asyncio.create_task(ask(relay.port, token, target=target, method="POST"))
+        await relay.gate.entered.wait()
+        for _ in range(2):
+            overtaking = await ask(relay.port, token)
+            assert overtaking is not None
+            assert (overtaking.user, overtaking.token) == (None, None)
+        relay.gate.opened.set()
+        reply = await change
+        assert reply is not None
+        assert bool(reply.token) is (target != "/do/logout")
+        if reply.token:
+            assert await get_in(relay.port, reply.token) is None
