@@ -380,62 +380,70 @@ async def test_signing_key_alone_forges_nothing(
 # Many requests on few connections
 
 
-def session_of(token: str) -> UUID:
-    """Return the session that a token belongs to."""
-    return Keyring(SECRET).verify(token, "aiosess").session_id
+def session_of(token: str | None) -> UUID | None:
+    """Return the session that a cookie's value belongs to; None: there is none."""
+    return Keyring(SECRET).verify(token, "aiosess").session_id if token else None
+
+
+async def slow(request: web.Request) -> web.Response:
+    """Say who asks, before and after others had their turn, and what the request has written."""
+    sessions, number = request["sessions"], request.query["n"]
+    user = sessions.user_id
+    await asyncio.sleep(0)
+    if user is not None:
+        await sessions.set("n", number)
+    assert sessions.user_id == user
+    return web.json_response({"user": user, "n": number, "data": sessions.get("n")})
 
 
 @pytest.mark.threat("SES-13")
 async def test_pipelined_requests_never_mix(dsn: str, pg: asyncpg.Connection) -> None:
     """200 requests of two users and nobody, pipelined on four connections, get their own user's answer and cookie."""
-
-    async def slow(request: web.Request) -> web.Response:
-        user = request["sessions"].user_id
-        await asyncio.sleep(0)
-        key = request.query["n"]
-        if user is not None:
-            await request["sessions"].set("n", key)
-        assert request["sessions"].user_id == user
-        return web.json_response({"user": user, "n": key, "data": request["sessions"].get("n")})
-
     async with visit(make_app(dsn, web.get("/slow", slow))) as site:
-        tokens = {user: await token_of(site, user) for user in ("alice", "bob")}
-        sessions = {user: session_of(token.decode()) for user, token in tokens.items()}
-        who = [None, "alice", "bob"]
+        tokens = {user: await token_of(site, user) for user in ("alice", "bob", "carol")}
+        ids = {user: session_of(token.decode()) for user, token in tokens.items()}
         given: list[str] = []
 
         async def talk(wire: Wire, number: int) -> None:
-            users = [random.Random(number * 50 + n).choice(who) for n in range(50)]  # noqa: S311 - no secret
+            users = random.Random(number).choices([None, "alice", "bob"], k=25)  # noqa: S311 - no secret
             for n, user in enumerate(users):
                 cookies = [b"Cookie: %s=%s" % (NAME, tokens[user])] if user else []
                 await wire.send(request_bytes(f"/slow?n={number}.{n}", *cookies))
             for n, user in enumerate(users):
-                reply = await wire.read()
-                answer = json.loads(reply.body)
-                assert (answer["user"], answer["n"]) == (user, f"{number}.{n}")
-                assert answer["data"] == (f"{number}.{n}" if user else None)
-                if reply.token is not None:
-                    assert user is not None
-                    assert session_of(reply.token) == sessions[user]
-                    given.append(user)
+                reply, asked = await wire.read(), f"{number}.{n}"
+                assert json.loads(reply.body) == {"user": user, "n": asked, "data": asked if user else None}
+                if set_cookies(reply):
+                    given.append(user or "nobody")
+                    assert session_of(reply.token) == ids.get(given[-1])
 
-        await make_due(pg)
-        await asyncio.gather(*[talk(await site.wire(), number) for number in range(4)])
-    assert sorted(given) == ["alice", "bob"], "one successor each"
+        async def rotate() -> None:
+            """Have one response after the other carry a cookie, while the others are under way."""
+            for _ in range(10):
+                token = (await site.present(tokens["carol"].decode(), "/do/rotate", method="POST")).token or ""
+                assert session_of(token) == ids["carol"]
+                tokens["carol"] = token.encode()
+
+        wires = [await site.wire() for _ in range(4)]
+        for turn in range(2):
+            await make_due(pg, "user_id <> 'carol'")
+            given.clear()
+            await asyncio.gather(rotate(), *(talk(wire, 4 * turn + number) for number, wire in enumerate(wires)))
+            assert sorted(given) == ["alice", "bob"]
 
 
 @pytest.mark.threat("SES-13")
-async def test_login_and_logout_do_not_leak_into_the_next_request(site: Site) -> None:
-    """On one connection, requests after a login or logout have only what they themselves carry."""
-    wire = await site.wire()
-    await wire.send(
-        request_bytes("/login/alice", method="POST"),
-        request_bytes("/me"),
-        request_bytes("/login/bob", method="POST"),
-        request_bytes("/me"),
-        request_bytes("/public"),
-    )
-    replies = [await wire.read() for _ in range(5)]
-    assert [len(set_cookies(reply)) for reply in replies] == [1, 0, 1, 0, 0]
-    assert [user_of(replies[1]), user_of(replies[3])] == [None, None]
-    assert len({cookie for reply in replies for cookie in set_cookies(reply)}) == 2
+async def test_login_and_logout_do_not_leak_into_other_requests(site: Site) -> None:
+    """On ten connections at once, logins and logouts set and delete the cookie of whoever asked, and of nobody else."""
+
+    async def talk(wire: Wire, user: str) -> None:
+        await wire.send(request_bytes(f"/login/{user}", method="POST"), request_bytes("/me"), request_bytes("/public"))
+        login, *others = [await wire.read() for _ in range(3)]
+        assert (others[0].user, [reply.token for reply in others]) == (None, [None, None])
+        cookie = f"Cookie: {COOKIE}={login.token}".encode()
+        logout = request_bytes("/do/logout", cookie, method="POST")
+        await wire.send(request_bytes("/me", cookie), logout, request_bytes("/me"))
+        replies = [await wire.read() for _ in range(3)]
+        assert [reply.token for reply in replies] == [None, "", None]
+        assert (replies[0].user, replies[2].user) == (user, None)
+
+    await asyncio.gather(*[talk(await site.wire(), f"user{number}") for number in range(10)])
