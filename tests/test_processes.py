@@ -15,7 +15,19 @@ from aiohttp import ClientSession, DummyCookieJar
 
 from aiosess.token import Keyring
 from tests.serve import served
-from tests.site import COOKIE, SECRET, Reply, Wire, eventually, make_app, make_due, request_bytes, somebody_waits, visit
+from tests.site import (
+    COOKIE,
+    SECRET,
+    Reply,
+    Wire,
+    age,
+    eventually,
+    make_app,
+    make_due,
+    request_bytes,
+    somebody_waits,
+    visit,
+)
 
 ROUNDS = 1000
 WORKERS = 10
@@ -133,6 +145,7 @@ KEEPING = {
 }
 ENDING = {
     "logout": ("POST", "/do/logout", "delete from"),
+    "logout_all": ("POST", "/do/logout_all", "aiosess_revoke_user"),
     "login": ("POST", "/login/ada", "aiosess_authenticate"),
     "rotate": ("POST", "/do/rotate", "secret_hash = $3"),
     "reauthenticated": ("POST", "/do/reauthenticated", "secret_hash = $3"),
@@ -229,7 +242,40 @@ async def test_kill_during_what_ends_the_old_token(
         token = await visitor.login(other.port, "ada")
         await _kill_during(pg, victim, token, ENDING[write], commits=commits)
         assert await visitor.user(other.port, token) == (None if commits else "ada")
-        assert await pg.fetchval("select count(*) from aiosess_sessions") == (0 if commits and write == "logout" else 1)
+        is_gone = commits and write in {"logout", "logout_all"}
+        assert await pg.fetchval("select count(*) from aiosess_sessions") == (0 if is_gone else 1)
+
+
+@pytest.mark.threat("ROT-07")
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("mark", ["last_active_at", "settled_at"])
+async def test_kill_around_a_mark_logs_nobody_out(
+    dsn: str, pg: asyncpg.Connection, visitor: Visitor, mark: str, *, written: bool
+) -> None:
+    """A process killed before or after it has written what its answers left behind leaves its client signed in."""
+    async with served(dsn, fingerprint="off") as (process, port), visit(make_app(dsn, fingerprint="off")) as other:
+        token = await _ready_for("promotion" if mark == "settled_at" else "touch", pg, visitor, other.port)
+        assert await visitor.user(other.port, token) == "ada"
+        await other.services.upkeep.flush()
+        await age(pg, 600)
+        noted = "select to_jsonb(s) ->> $1 from aiosess_sessions s"
+        before = await pg.fetchval(noted, mark)
+
+        async def is_written() -> bool:
+            return bool(await pg.fetchval(noted, mark) != before)
+
+        async with AsyncExitStack() as stack:
+            if not written:
+                await stack.enter_async_context(pg.transaction())
+                await pg.execute("lock table aiosess_sessions in share mode")  # the statement passes over locked rows
+            assert await visitor.user(port, token) == "ada"
+            await (eventually(is_written) if written else somebody_waits(pg))
+            process.kill()
+            await process.wait()
+            if not written:
+                await pg.execute(f"select pg_terminate_backend(pid, 5000) {WAITING}")
+        assert await is_written() is written
+        await _goes_on(pg, visitor, other.port, token)
 
 
 async def _ready_for(write: str, pg: asyncpg.Connection, visitor: Visitor, port: int) -> str:
