@@ -706,7 +706,7 @@ async def test_parallel_requests_get_one_successor(site: Site, pg: asyncpg.Conne
 
 
 @pytest.mark.threat("ROT-01")
-async def test_two_processes_mint_once(site: Site, pg: asyncpg.Connection, dsn: str) -> None:
+async def test_two_installations_mint_once(site: Site, pg: asyncpg.Connection, dsn: str) -> None:
     """Two installations that share only the database mint one successor for fifty requests between them."""
     token = await login(site)
     async with visit(make_app(dsn)) as other:
