@@ -22,7 +22,7 @@ from aiosess import cli, events, store
 from tests.serve import served
 from tests.site import COOKIE, Wire, eventually, make_app, request_bytes, visit
 
-MANY = 1_000_000 if os.environ.get("AIOSESS_NIGHTLY") else 50_000
+MANY = 1_000_000 if os.environ.get("AIOSESS_NIGHTLY") == "1" else 50_000
 ABSENT = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
 REVOKE_ALL = (sys.executable, "-m", "aiosess", "revoke-all")
 
