@@ -11,6 +11,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from aiosess import events
 from aiosess.config import SessionConfig
 from aiosess.database import Database
 from aiosess.embedded import EmbeddedPostgres
@@ -93,3 +94,9 @@ async def pg(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(dsn)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def happened() -> list[events.Event]:
+    """Return the list that events go to."""
+    return []

@@ -66,12 +66,6 @@ async def mark(request: web.Request) -> web.Response:
 
 
 @pytest.fixture
-def happened() -> list[events.Event]:
-    """Return the list that events go to."""
-    return []
-
-
-@pytest.fixture
 def gate() -> Gate:
     """Return the gate of /gate."""
     return Gate()

@@ -44,12 +44,6 @@ HOSTILE = [
 
 
 @pytest.fixture
-def happened() -> list[events.Event]:
-    """Return the list that events go to."""
-    return []
-
-
-@pytest.fixture
 async def site(dsn: str, happened: list[events.Event]) -> AsyncIterator[Site]:
     """Run the application under test."""
     async with visit(make_app(dsn, on_event=happened.append)) as site:

@@ -32,12 +32,6 @@ class Party:
 
 
 @pytest.fixture
-def happened() -> list[events.Event]:
-    """Return the list that events go to."""
-    return []
-
-
-@pytest.fixture
 async def site(dsn: str, happened: list[events.Event]) -> AsyncIterator[Site]:
     """Run an application."""
     async with visit(make_app(dsn, on_event=happened.append)) as site:
