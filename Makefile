@@ -39,7 +39,7 @@ test: $(VENV)/.test
 # functions only; the second program changes what stands outside of them, the third the statements in sql/.
 mutants: $(VENV)/.mutation
 	@rm -rf mutants && $(BIN)/python -m mutmut run && $(BIN)/python -m mutmut results
-	@$(BIN)/python -m tests.module_mutants && $(BIN)/python -m tests.sql_mutants
+	@$(BIN)/python -m tools.module_mutants && $(BIN)/python -m tools.sql_mutants
 
 # A stamp per extra, renewed when what is to be installed changes. While pip works, .unfinished stands in the folder:
 # when it is still there at the next start, or Python doesn't start, the environment was left half made and goes.

@@ -14,6 +14,12 @@ Login sessions for aiohttp, kept in PostgreSQL: listed, revoked and rotated, and
 
 from typing import TYPE_CHECKING
 
+from aiosess._postgres.schema import schema_sql
+from aiosess._postgres.store import SessionStore
+from aiosess._web.csrf import check_csrf, csrf_field, csrf_protected
+from aiosess._web.keys import SESSIONS, STORE, get_sessions
+from aiosess._web.manager import SessionManager
+from aiosess._web.setup import setup, unchecked
 from aiosess.config import SessionConfig
 from aiosess.errors import (
     ConfigError,
@@ -27,12 +33,7 @@ from aiosess.errors import (
     SessionRevoked,
     StoreUnavailable,
 )
-from aiosess.forms import check_csrf, csrf_field, csrf_protected
-from aiosess.manager import SessionManager
-from aiosess.plugin import SESSIONS, STORE, get_sessions, setup, unchecked
-from aiosess.schema import schema_sql
 from aiosess.session import Session
-from aiosess.store import SessionStore
 
 if TYPE_CHECKING:
     from aiosess.devices import setup_devices

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal, NoReturn, Self, get_args
 
-from aiosess.address import Proxy, parse_networks
+from aiosess._client.address import Proxy, parse_networks
 from aiosess.errors import ConfigError
 
 Fingerprint = Literal["report", "enforce", "off"]

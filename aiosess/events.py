@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Literal, Self
 from uuid import UUID
 
-from aiosess.session import DeviceType, Row
+from aiosess._row import Row
+from aiosess.session import DeviceType
 
 Reason = Literal["login", "logout", "logout_all", "logout_other", "revoke", "revoke_user", "fingerprint"]
 

@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import asyncpg
 
-from aiosess.checker import Checker
+from aiosess._check.checker import Checker
+from aiosess._postgres.database import Database
+from aiosess._postgres.request_store import RequestStore
+from aiosess._token.token import Keyring, TokenReader, new_token
 from aiosess.config import SessionConfig
-from aiosess.database import Database
-from aiosess.request_store import RequestStore
-from aiosess.token import Keyring, TokenReader, new_token
 from bench.load import measure
 from bench.servers import HERE, LOAD_CORE, Servers, Site
 from bench.site import SECRET

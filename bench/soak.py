@@ -1,7 +1,7 @@
 """
 ``python -m bench.soak``: ten minutes of every fault at once, with thieves if they are asked for.
 
-The soak itself, and why it may ask for 0 logouts, is in ``tests/soak.py``. Each run replaces its own section of
+The soak itself, and why it may ask for 0 logouts, is in ``tools/soak.py``. Each run replaces its own section of
 ``bench/results/soak.md``; one with thieves also draws ``theft.png``. The exit code is 1 when somebody honest was logged
 out, or a thief went unseen.
 """
@@ -16,7 +16,7 @@ from statistics import median
 
 from aiosess.embedded import EmbeddedPostgres
 from bench.servers import HERE
-from tests.soak import Faults, Report, Soak, Spans
+from tools.soak import Faults, Report, Soak, Spans
 
 RESULTS = HERE / "results"
 HONEST, LONGER, THIEVES = "Honest browsers", "Honest browsers, longer spans", "With thieves"

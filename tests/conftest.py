@@ -12,10 +12,10 @@ import asyncpg
 import pytest
 
 from aiosess import events
+from aiosess._postgres.database import Database
+from aiosess._postgres.schema import prepare
 from aiosess.config import SessionConfig
-from aiosess.database import Database
 from aiosess.embedded import EmbeddedPostgres
-from aiosess.schema import prepare
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

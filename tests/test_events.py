@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 
 from aiosess import events
+from aiosess._row import Retired, Row, retired_from_json, session_of
 from aiosess.events import Event, Origin, SessionEvent
-from aiosess.session import Retired, Row, Session, retired_from_json
+from aiosess.session import Session
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -140,7 +141,7 @@ def test_reasons_are_the_operations() -> None:
 @pytest.mark.threat("LOG-01")
 def test_records_may_be_logged() -> None:
     """Neither a session's repr nor a row's shows ids, addresses, data or anything of a token."""
-    for record in (Session.from_row(ROW), ROW):
+    for record in (session_of(ROW), ROW):
         shown = repr(record)
         assert "Firefox on Linux" in shown
         assert not [private for private in PRIVATE if private in shown]
@@ -148,7 +149,7 @@ def test_records_may_be_logged() -> None:
 
 def test_session_has_what_an_application_may_see() -> None:
     """A session has the row's public fields and nothing of its token."""
-    session = Session.from_row(ROW, is_current=True)
+    session = session_of(ROW, is_current=True)
     names = [field.name for field in dataclasses.fields(Session)]
     assert names == [
         *("id", "user_id", "ip", "user_agent", "device_name", "device_type", "data", "created_at", "last_active_at"),
@@ -157,13 +158,13 @@ def test_session_has_what_an_application_may_see() -> None:
     for name in names[:-1]:
         assert getattr(session, name) == (json.loads(ROW.data) if name == "data" else getattr(ROW, name))
     assert session.is_current
-    assert not Session.from_row(ROW).is_current
+    assert not session_of(ROW).is_current
 
 
 @pytest.mark.threat("SES-13")
 def test_session_data_is_its_own() -> None:
     """The mapping cannot be changed, and what is changed within it reaches no other reader of the same row."""
-    first, second = Session.from_row(ROW), Session.from_row(ROW)
+    first, second = session_of(ROW), session_of(ROW)
     with pytest.raises(TypeError):
         first.data["cart"] = []  # type: ignore[index]  # the test is that this fails
     first.data["cart"].append("pen")

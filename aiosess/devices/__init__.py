@@ -10,7 +10,7 @@ it), and a small script keeps an open page up to date. Whoever can see the page 
 others needs a recent proof of who they are (ASVS 5.0, 7.5.2).
 """
 
-from aiosess.devices.mount import device_list, setup_devices
-from aiosess.devices.redirects import local_path
+from aiosess._web.redirects import local_path
+from aiosess.devices.setup import device_list, setup_devices
 
 __all__ = ("device_list", "local_path", "setup_devices")

@@ -14,7 +14,7 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
-from aiosess.forms import csrf_field
+from aiosess._web.csrf import csrf_field
 
 _HERE: Final = Path(__file__).parent
 # Built in, the templates are in the package; in a checkout they are beside it.

@@ -12,14 +12,14 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 from markupsafe import Markup
 
-from aiosess.devices.answers import HEADERS, Answers, redirect
+from aiosess._web.csrf import check_csrf
+from aiosess._web.keys import STORE, get_sessions
+from aiosess._web.manager import SessionManager
 from aiosess.devices.listing import PER_PAGE, DeviceList, as_json, count_pages, device_of, list_of, stamp_of
-from aiosess.devices.live import TooManyPages, Watch
 from aiosess.devices.negotiation import wants_json
+from aiosess.devices.responses import HEADERS, Answers, redirect
+from aiosess.devices.updates import TooManyPages, Watch
 from aiosess.errors import NotAuthenticated, SessionNotFound, SessionRevoked, StoreUnavailable
-from aiosess.forms import check_csrf
-from aiosess.manager import SessionManager
-from aiosess.plugin import STORE, get_sessions
 from aiosess.session import Session
 
 # What the page says after a form was sent; the address names the message and never holds its text.

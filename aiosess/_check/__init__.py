@@ -1,0 +1,1 @@
+"""The check of every request against PostgreSQL, one query for many."""

@@ -1,0 +1,1 @@
+"""Sessions in PostgreSQL: the only part that speaks asyncpg."""

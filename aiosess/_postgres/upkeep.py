@@ -1,0 +1,77 @@
+"""What is written behind the requests' backs: last activity, settled marks, and the sweeping of expired rows."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from uuid import UUID
+
+from aiosess._postgres.request_store import RequestStore
+from aiosess.config import SessionConfig
+from aiosess.errors import StoreUnavailable
+
+log = logging.getLogger("aiosess")
+
+FLUSH_EVERY = 1.0  # seconds
+MAX_MARKS = 10_000  # per UPDATE; what comes beyond is dropped, and marked again by a later request
+
+
+class Upkeep:
+    """Collects marks of many sessions and writes them in one UPDATE a second; losing one is harmless."""
+
+    def __init__(self, store: RequestStore, config: SessionConfig) -> None:
+        """Collect nothing yet."""
+        self._store = store
+        self._sweep_every = config.sweep_interval.total_seconds()
+        self._marks: dict[UUID, tuple[datetime, str | None]] = {}
+
+    def touch(self, session_id: UUID, at: datetime) -> None:
+        """Note that a session was active."""
+        self._mark(session_id, at, None)
+
+    def settle(self, session_id: UUID, at: datetime, token_id: str) -> None:
+        """Note that the current token was presented again, so the browser has it for good."""
+        self._mark(session_id, at, token_id)
+
+    def _mark(self, session_id: UUID, at: datetime, token_id: str | None) -> None:
+        known = self._marks.get(session_id)
+        if known is None and len(self._marks) >= MAX_MARKS:
+            return
+        self._marks[session_id] = (at, token_id or (known[1] if known else None))
+
+    async def flush(self) -> None:
+        """Write what was collected."""
+        if not self._marks:
+            return
+        marks, self._marks = self._marks, {}
+        try:
+            await self._store.touch(marks)
+        except StoreUnavailable:
+            log.info("aiosess: %d last-active marks were lost", len(marks))
+
+    async def run(self) -> None:
+        """Flush every second and sweep when it is this process's turn, until cancelled."""
+        # A fleet that was started at once does not ask at once.
+        ask_every = self._sweep_every * random.uniform(0.1, 0.2)  # noqa: S311 - spreads load, no secret
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(repeat(self.flush, FLUSH_EVERY))
+            tasks.create_task(repeat(self.sweep_if_due, ask_every))
+
+    async def sweep_if_due(self) -> None:
+        """Sweep, unless another process has within the interval."""
+        try:
+            if await self._store.claim_sweep():
+                await self._store.sweep()
+        except StoreUnavailable:
+            log.info("aiosess: the sweep is put off: PostgreSQL does not answer")
+
+
+async def repeat(work: Callable[[], Awaitable[None]], every: float) -> None:
+    """Do something again and again, with so many seconds in between, until cancelled."""
+    while True:
+        await asyncio.sleep(every)
+        try:
+            await work()
+        except Exception:  # a mistake must not end the upkeep of a process that goes on serving
+            log.exception("aiosess: upkeep failed, and goes on")

@@ -1,0 +1,1 @@
+"""What a browser carries, and what it means: pure functions and records, without input or output."""

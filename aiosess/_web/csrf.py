@@ -1,0 +1,111 @@
+"""An application's own forms and unsafe requests, protected against cross-site request forgery."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar
+
+from aiohttp import hdrs, web
+from aiohttp.http import HttpProcessingError
+
+from aiosess._token import form_token as csrf
+from aiosess._web.keys import get_sessions
+
+FIELD: Final = "csrf_token"
+HEADER: Final = "X-CSRF-Token"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Html(str):
+    """HTML text that Jinja and other templates with ``__html__`` insert as it is."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str(self)
+
+
+def csrf_field(request: web.Request) -> str:
+    """
+    Return the hidden field with the form token, for a form that is sent to a ``csrf_protected`` handler.
+
+    It goes into a Jinja template (``{{ csrf_field(request) }}``, autoescape on
+    or off) and into an f-string alike. With aiohttp-jinja2:
+    ``aiohttp_jinja2.get_env(app).globals["csrf_field"] = aiosess.csrf_field``.
+    When nobody is signed in its value is empty: the origin alone decides then.
+
+    Raises:
+        NotInstalled: ``aiosess.setup()`` was not called, or the route is ``@aiosess.unchecked``.
+        StoreUnavailable: PostgreSQL did not answer; it is unknown who is asking.
+
+    """
+    return _Html(f'<input type="hidden" name="{FIELD}" value="{get_sessions(request).form_token}">')
+
+
+def csrf_protected(handler: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """
+    Refuse forged requests to a handler, or to a method of a ``web.View`` or of a class of handlers, with 403.
+
+    What is checked is that of ``check_csrf()``.
+    """
+
+    @wraps(handler)
+    async def protected(*args: P.args, **kwargs: P.kwargs) -> T:
+        last: Any = args[-1]  # the request, or the view that holds it; a method has its object before the request
+        await check_csrf(last.request if isinstance(last, web.View) else last)
+        return await handler(*args, **kwargs)
+
+    return protected
+
+
+async def check_csrf(request: web.Request) -> None:
+    """
+    Refuse a request that a page of another origin may have forged.
+
+    GET, HEAD, OPTIONS and TRACE pass: they must change nothing. A WebSocket's
+    handshake is a GET. Every other request needs ``Sec-Fetch-Site:
+    same-origin`` or ``none``; from a client that does not send this header an
+    ``Origin`` equal to ours, which is made of the ``Host`` header and https,
+    or http with ``insecure_cookies``. When somebody is signed in it also
+    needs the form token, in the header ``X-CSRF-Token`` or the form's field
+    ``csrf_token``. The body is read (``await request.post()``) only when the
+    origin is good and the header absent.
+
+    Raises:
+        web.HTTPForbidden: the origin is not ours, or the form token is absent or not this session's.
+        NotInstalled: ``aiosess.setup()`` was not called, or the route is ``@aiosess.unchecked``.
+        StoreUnavailable: PostgreSQL did not answer; it is unknown who is asking.
+
+    """
+    if request.method in csrf.SAFE_METHODS:
+        return
+    visit = get_sessions(request)._visit  # noqa: SLF001 - the manager shows applications one token, a check needs all keys
+    services = visit.services
+    site, origin, host = (_header(request, name) for name in ("Sec-Fetch-Site", hdrs.ORIGIN, hdrs.HOST))
+    if not csrf.is_same_origin(site, origin, host, "http" if services.config.insecure_cookies else "https"):
+        _refuse("the request does not come from a page of this site")
+    visit.look()
+    row = visit.row
+    if row is not None and not csrf.is_form_token(await _given_token(request), services.keyring.form_keys, row.id):
+        _refuse("the form is out of date: go back, reload the page and send it again")
+
+
+def _header(request: web.Request, name: str) -> str | None:
+    """Return a header as one text: of one that came twice the sum equals nothing that is allowed."""
+    values = request.headers.getall(name, None)
+    return None if values is None else ", ".join(values)
+
+
+async def _given_token(request: web.Request) -> str:
+    given: object = _header(request, HEADER)
+    if given is None:
+        try:
+            given = (await request.post()).get(FIELD)
+        except (ValueError, LookupError, RuntimeError, HttpProcessingError):
+            return ""  # a body that aiohttp cannot read holds no token
+    return given if isinstance(given, str) else ""
+
+
+def _refuse(why: str) -> NoReturn:
+    raise web.HTTPForbidden(text=f"403: Forbidden: {why}", headers={hdrs.CACHE_CONTROL: "no-store"})

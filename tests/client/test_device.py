@@ -1,0 +1,225 @@
+"""What a device calls itself: clean text, names for people, and fingerprints that survive an honest change."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from aiosess._client.device import clean, describe, same_device, warm_up
+
+WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
+MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)"
+LINUX = "Mozilla/5.0 (X11; Linux x86_64)"
+CHROMEBOOK = "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0)"
+ANDROID = "Mozilla/5.0 (Linux; Android 10; K)"
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X)"
+IPAD = "Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X)"
+BLINK = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
+WEBKIT = "AppleWebKit/605.1.15 (KHTML, like Gecko)"
+GECKO = "rv:143.0) Gecko/20100101 Firefox/143.0"
+
+DEVICES = [
+    (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64; {GECKO}", "Firefox on Windows", "desktop"),
+    (f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; {GECKO}", "Firefox on macOS", "desktop"),
+    (f"Mozilla/5.0 (X11; Linux x86_64; {GECKO}", "Firefox on Linux", "desktop"),
+    ("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0a1", "Firefox on Linux", "desktop"),
+    (f"Mozilla/5.0 (X11; FreeBSD amd64; {GECKO}", "Firefox on FreeBSD", "desktop"),
+    ("Mozilla/5.0 (Android 15; Mobile; rv:143.0) Gecko/143.0 Firefox/143.0", "Firefox on Android", "mobile"),
+    ("Mozilla/5.0 (Android 15; Tablet; rv:143.0) Gecko/143.0 Firefox/143.0", "Firefox on Android", "tablet"),
+    (f"{IPHONE} {WEBKIT} FxiOS/143.0 Mobile/15E148 Safari/605.1.15", "Firefox on iOS", "mobile"),
+    (f"{IPAD} {WEBKIT} FxiOS/143.0 Mobile/15E148 Safari/605.1.15", "Firefox on iPadOS", "tablet"),
+    (f"{WINDOWS} {BLINK} Safari/537.36", "Chrome on Windows", "desktop"),
+    (f"{MAC} {BLINK} Safari/537.36", "Chrome on macOS", "desktop"),
+    (f"{LINUX} {BLINK} Safari/537.36", "Chrome on Linux", "desktop"),
+    (f"{CHROMEBOOK} {BLINK} Safari/537.36", "Chrome on ChromeOS", "desktop"),
+    (f"{ANDROID} {BLINK} Mobile Safari/537.36", "Chrome on Android", "mobile"),
+    (f"{ANDROID} {BLINK} Safari/537.36", "Chrome on Android", "tablet"),
+    (f"{IPHONE} {WEBKIT} CriOS/140.0.7339.101 Mobile/15E148 Safari/604.1", "Chrome on iOS", "mobile"),
+    (f"{IPAD} {WEBKIT} CriOS/140.0.7339.101 Mobile/15E148 Safari/604.1", "Chrome on iPadOS", "tablet"),
+    (f"{MAC} {WEBKIT} Version/18.6 Safari/605.1.15", "Safari on macOS", "desktop"),
+    (f"{IPHONE} {WEBKIT} Version/18.6 Mobile/15E148 Safari/604.1", "Safari on iOS", "mobile"),
+    (f"{IPAD} {WEBKIT} Version/18.6 Mobile/15E148 Safari/604.1", "Safari on iPadOS", "tablet"),
+    (f"{IPHONE} {WEBKIT} Mobile/15E148", "Safari on iOS", "mobile"),
+    (f"{WINDOWS} {BLINK} Safari/537.36 Edg/140.0.0.0", "Edge on Windows", "desktop"),
+    (f"{ANDROID} {BLINK} Mobile Safari/537.36 EdgA/140.0.0.0", "Edge on Android", "mobile"),
+    (f"{IPHONE} {WEBKIT} Version/18.0 EdgiOS/140.0.0.0 Mobile/15E148 Safari/604.1", "Edge on iOS", "mobile"),
+    (
+        f"{ANDROID} AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36",
+        "Samsung Internet on Android",
+        "mobile",
+    ),
+    (f"{LINUX} {BLINK} Safari/537.36 OPR/122.0.0.0", "Opera on Linux", "desktop"),
+    (f"{ANDROID} {BLINK} Mobile Safari/537.36 OPR/91.0.0.0", "Opera on Android", "mobile"),
+    (f"{IPHONE} {WEBKIT} Version/18.5 Mobile/15E148 Safari/604.1 OPT/5.5", "Opera on iOS", "mobile"),
+    (f"{LINUX} AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/140.0.0.0", "Headless Chrome on Linux", "desktop"),
+    ("Mozilla/5.0 (Windows NT 10.0; Trident/7.0; rv:11.0) like Gecko", "Internet Explorer on Windows", "desktop"),
+    ("Mozilla/5.0 (Mobile; Nokia; rv:84.0) Gecko/84.0 Firefox/84.0 KAIOS/3.1", "Firefox on KaiOS", "mobile"),
+    (f"{WINDOWS} Unheard-of", "Unknown browser on Windows", "desktop"),
+    ("Dalvik/2.1.0 (Linux; U; Android 15; Pixel 9 Build/AP4A)", "Android", "mobile"),
+    ("MyApp/1.4 CFNetwork/1496.0.7 Darwin/23.5.0", "MyApp on iOS", "mobile"),
+    ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "Googlebot", "bot"),
+    (f"{ANDROID} {BLINK} Mobile Safari/537.36 (compatible; Googlebot/2.1)", "Googlebot", "bot"),
+    ("Windows facebookexternalhit", "Unknown browser on Windows", "bot"),
+    ("curl/8.16.0", "curl", "unknown"),
+    ("python-requests/2.32.5", "Python Requests", "unknown"),
+    ("python-httpx/0.28.1", "python-httpx", "unknown"),
+    ("<script>alert(1)</script>", "Unknown device", "unknown"),
+    ("  ", "Unknown device", "unknown"),
+    ("", "Unknown device", "unknown"),
+    (None, "Unknown device", "unknown"),
+]
+
+# st.text() leaves lone surrogates out, which is what aiohttp makes of bytes that are no UTF-8.
+raw_text = st.text(st.characters(exclude_categories=()), max_size=600)
+words = st.sampled_from([*" ;/()0.", "Mozilla/5.0", "Linux; Android 1", "iPad", "CFNetwork/1", "Bot", "spider/1"])
+
+
+@pytest.mark.threat("LOG-02")
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("Firefox 143: Größe 日本 🦊", "Firefox 143: Größe 日本 🦊"),
+        ("a\r\nINFO forged\tline", "a  INFO forged line"),
+        ("a\x85b\u2028c\u2029d\u3000e\xa0f", "a b c d e f"),
+        ("\0\x1b[31m\x7f\x9b", "\ufffd\ufffd[31m\ufffd\ufffd"),
+        ("\udc80\ud83d", "\ufffd\ufffd"),
+        ("\u202egnp.exe\u2066\u200b\ufeff\U000e0041", "\ufffdgnp.exe\ufffd\ufffd\ufffd\ufffd"),
+        ("x" * 60_000, "x" * 32),
+        ("\n" * 60_000, " " * 32),
+        ("", ""),
+    ],
+)
+def test_text_is_cleaned(text: str, cleaned: str) -> None:
+    """Line breaks, escapes, NUL, surrogates and bidi overrides go; letters of any script stay; long text is cut."""
+    assert clean(text, 32) == cleaned
+
+
+@pytest.mark.threat("LOG-02")
+@given(text=raw_text, limit=st.integers(0, 600))
+@example(text="\0\ud800\u202e\r\n", limit=5)
+def test_cleaned_text_is_safe(text: str, limit: int) -> None:
+    """Cleaned text is printable, encodes in UTF-8, has no NUL, fits the limit; cleaning it again changes nothing."""
+    cleaned = clean(text, limit)
+    assert cleaned.isprintable()
+    assert b"\0" not in cleaned.encode()
+    assert len(cleaned) == min(len(text), limit)
+    assert clean(cleaned, limit) == cleaned
+
+
+@pytest.mark.threat("DEV-06")
+@pytest.mark.parametrize(("user_agent", "name", "kind"), DEVICES)
+def test_device_is_described(user_agent: str | None, name: str, kind: str) -> None:
+    """Browsers, programs and robots get the names and types that people expect."""
+    device = describe(user_agent)
+    assert (device.name, device.type) == (name, kind)
+    assert device.user_agent == (user_agent or "").strip()
+
+
+@pytest.mark.threat("DEV-06")
+@pytest.mark.parametrize(
+    "user_agent",
+    [
+        "x" * 60_000,
+        "Mozilla/5.0 (" + "; " * 30_000,
+        "A" * 190 + "/1 CFNetwork/1",
+        "A" * 63 + " A/1 CFNetwork/1",
+        "\0\x1b\r\n\udc80\u202e",
+        "Firefox/143.0\r\nSet-Cookie: a=b",
+        "/1 CFNetwork/1",
+    ],
+)
+def test_hostile_user_agent_is_cut_and_clean(user_agent: str) -> None:
+    """A 60 kB header, control characters and surrogates give a short, printable description."""
+    device = describe(user_agent)
+    assert len(device.user_agent) <= 512
+    assert 0 < len(device.name.strip()) == len(device.name) <= 64
+    assert (device.user_agent + device.name).isprintable()
+
+
+@pytest.mark.threat("DEV-06")
+@given(st.one_of(raw_text, st.lists(words).map("".join)))
+@example("Bot")
+def test_any_user_agent_is_described(user_agent: str) -> None:
+    """No header raises; the name is never empty, and describing the stored header again gives the same device."""
+    device = describe(user_agent)
+    assert device.name.strip() == device.name != ""
+    assert len(device.name) <= 64
+    assert len(device.fingerprint) == len(bytes.fromhex(device.fingerprint)) * 2 == 16
+    assert describe(device.user_agent) == device
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"{WINDOWS} {BLINK} Safari/537.36", f"{WINDOWS} {BLINK.replace('140', '141')} Safari/537.36"),
+        (
+            "Mozilla/5.0 (Windows NT 6.1; Win64; x64; rv:109.0) Gecko/20100101 Firefox/115.0",
+            f"Mozilla/5.0 (Windows NT 10.0; Win64; x64; {GECKO}",
+        ),
+        (
+            "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+        ),
+        (
+            "Mozilla/5.0 (X11; Fedora; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "Mozilla/5.0 (X11; Linux aarch64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        ),
+        (
+            f"{ANDROID.replace('K', 'Pixel 8')} {BLINK} Mobile Safari/537.36",
+            f"{ANDROID} {BLINK} Mobile Safari/537.36",
+        ),
+        (
+            f"{IPHONE} {WEBKIT} Version/17.5 Mobile/15E148 Safari/604.1",
+            f"{IPHONE.replace('18_6', '26_0')} {WEBKIT} Version/26.0 Mobile/22A1 Safari/604.1",
+        ),
+        (f"{IPHONE} {WEBKIT} Version/18.6 Mobile/15E148 Safari/604.1", f"{IPHONE} {WEBKIT} Mobile/15E148"),
+        ("MyApp/1.4 CFNetwork/1496.0.7 Darwin/23.5.0", "MyApp 2.3.1/45 CFNetwork/1568.1 Darwin/24.0.0"),
+        ("python-httpx/0.27.0", "python-httpx/0.28.1"),
+        (None, ""),
+    ],
+)
+def test_fingerprint_survives_honest_change(before: str | None, after: str | None) -> None:
+    """An update of browser or system, another distribution or phone model leave the fingerprint as it was."""
+    assert describe(before).fingerprint == describe(after).fingerprint
+    assert same_device(before, after)
+
+
+def test_fingerprint_differs_between_kinds_of_device() -> None:
+    """Another browser family, platform or device type is another fingerprint."""
+    devices = [device for device in (describe(row[0]) for row in DEVICES) if device.type != "bot"]
+    kinds = {(device.name, device.type) for device in devices}
+    prints = {device.fingerprint for device in devices}
+    assert len({(device.name, device.type, device.fingerprint) for device in devices}) == len(kinds) == len(prints)
+    assert not same_device(f"{ANDROID} {BLINK} Mobile Safari/537.36", f"{ANDROID} {BLINK} Safari/537.36")
+    assert not same_device("curl/8.16.0", None)
+
+
+def test_fingerprint_is_pinned() -> None:
+    """Fingerprints are stored in rows, so a change of their definition must be noticed."""
+    assert describe(f"Mozilla/5.0 (X11; Linux x86_64; {GECKO}").fingerprint == "4d50d753f5fd3c5e"
+
+
+@pytest.mark.parametrize("system", ["Ubuntu", "Kubuntu", "Debian", "Fedora", "Arch Linux", "Linux Mint", "openSUSE"])
+def test_distributions_are_one_platform(system: str) -> None:
+    """A Linux distribution's name in the header does not make another platform."""
+    assert describe(f"Mozilla/5.0 (X11; {system}; Linux x86_64; {GECKO}").name == "Firefox on Linux"
+
+
+def test_descriptions_are_memoised() -> None:
+    """The same header is parsed once, also when it differs only beyond the cut."""
+    header = f"{LINUX} {BLINK} Safari/537.36 memoised".ljust(600, "x")
+    assert describe(header) is describe(header + "y")
+
+
+def test_warm_up_loads_the_tables() -> None:
+    """Importing the library does not load the parser's tables; warming up does."""
+    code = (
+        "import ua_parser, aiosess._client.device as c; loaded = lambda: 'parser' in vars(ua_parser);"
+        "print(loaded()); c.warm_up(); print(loaded())"
+    )
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"]
+    warm_up()

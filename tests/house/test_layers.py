@@ -1,0 +1,258 @@
+"""The house rules that no linter knows: where randomness comes from, what has a docstring, which SQL is in use."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aiosess
+from aiosess import errors
+from aiosess._token import cookie, token
+
+TESTS = Path(__file__).parent.parent
+HOUSE = Path(aiosess.__file__).parent
+MODULES = sorted(HOUSE.rglob("*.py"))
+STATEMENTS = sorted((HOUSE / "_postgres/sql").glob("*.sql"))
+MIGRATIONS = sorted((HOUSE / "_postgres/migrations").glob("*.sql"))
+EXCEPTIONS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
+
+
+def relative(path: Path) -> str:
+    """Return a path as it is known in the package."""
+    return str(path.relative_to(HOUSE))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Give the names of the modules that a module imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+# Randomness
+
+
+@pytest.mark.threat("TOK-10")
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_random_makes_no_secret(path: Path) -> None:
+    """The `random` module spreads load and nothing else: each use says so beside it; no other source is imported."""
+    text = path.read_text(encoding="utf-8")
+    tree, lines = ast.parse(text), text.splitlines()
+    names = set(imported(tree))
+    assert not names & {"numpy.random", "uuid"} or not re.search(r"\buuid[14]\b", text)
+    if "random" not in names:
+        return
+    assert "from random" not in text
+    uses = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random"
+    ]
+    assert uses
+    assert all("# noqa: S311 - spreads load, no secret" in lines[number - 1] for number in uses)
+
+
+@pytest.mark.threat("TOK-10")
+def test_tokens_are_made_with_secrets() -> None:
+    """The room that makes tokens imports `secrets`, asks for 32 and 8 bytes, and knows no other randomness."""
+    text = Path(token.__file__).read_text(encoding="utf-8")
+    assert "secrets" in set(imported(ast.parse(text)))
+    assert sorted(re.findall(r"secrets\.\w+\(\d+\)", re.sub(r'"""(?:.|\n)*?"""|"[^"\n]*"', "", text))) == [
+        "secrets.token_urlsafe(32)",
+        "secrets.token_urlsafe(8)",
+    ]
+    assert "urandom" not in text
+
+
+@pytest.mark.threat("TOK-11")
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_secrets_are_not_compared_with_equals(path: Path) -> None:
+    """No comparison of a secret's hash is done with `==`, whose time tells how much was right."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Compare):
+            names = {child.attr for child in ast.walk(node) if isinstance(child, ast.Attribute)}
+            assert not names & {"secret", "secret_hash", "signing", "form"}, node.lineno
+
+
+# Names and docstrings
+
+
+def test_rooms_have_names() -> None:
+    """No module is named for what it is not about."""
+    nondescript = {
+        "util",
+        "utils",
+        "helper",
+        "helpers",
+        "common",
+        "types",
+        "constants",
+        "misc",
+        "tools",
+        "base",
+        "core",
+    }
+    assert not [relative(path) for path in MODULES if nondescript & {path.stem.strip("_"), path.parent.name}]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_rooms_are_small(path: Path) -> None:
+    """No module grows beyond what one can hold in mind."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def is_overload(node: Definition) -> bool:
+    """Tell a declared overload, whose docstring is that of the definition."""
+    return any(isinstance(decorator, ast.Name) and decorator.id == "overload" for decorator in node.decorator_list)
+
+
+def public(tree: ast.Module) -> Iterator[tuple[str, Definition]]:
+    """Give a module's public classes and functions, and the public methods of those classes."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            yield node.name, node
+            for child in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not child.name.startswith("_"):
+                    yield f"{node.name}.{child.name}", child
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_public_names_have_docstrings(path: Path) -> None:
+    """Each module, and each public class, function and method in it, says what it is for."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree) or not tree.body
+    assert not [name for name, node in public(tree) if not ast.get_docstring(node) and not is_overload(node)]
+
+
+@pytest.mark.parametrize("name", aiosess.__all__)
+def test_exported_name_has_a_docstring(name: str) -> None:
+    """Each exported class and function has a docstring of its own that begins with a sentence."""
+    exported: Any = getattr(aiosess, name)
+    documented = exported if inspect.isclass(exported) or inspect.isfunction(exported) else type(exported)
+    assert re.match(r"[^\n]{10,}", (documented.__doc__ or "").strip())
+
+
+def test_exports_are_complete_and_sorted() -> None:
+    """__all__ names each public thing of the package once, in ruff's order, and every public error is in it."""
+    assert len(set(aiosess.__all__)) == len(aiosess.__all__)
+    assert {kind.__name__ for kind in EXCEPTIONS} <= set(aiosess.__all__)
+
+
+# Errors
+
+TREE = (errors.__doc__ or "").partition("::")[2]
+
+
+def drawn() -> dict[str, tuple[str, str]]:
+    """Read the tree in the docstring: of each error, the one it hangs below and the text beside it."""
+    found: dict[str, tuple[str, str]] = {}
+    path: list[tuple[int, str]] = [(-1, "")]
+    for line in TREE.splitlines():
+        if match := re.match(r"( {4}[ │├└─]*)([A-Z]\w+)\s*(.*)", line):
+            indent, name, text = match.groups()
+            path = [(depth, above) for depth, above in path if depth < len(indent)]
+            found[name] = (path[-1][1], text)
+            path.append((len(indent), name))
+    return found
+
+
+@pytest.mark.parametrize("kind", EXCEPTIONS, ids=lambda kind: kind.__name__)
+def test_error_is_drawn_in_the_tree(kind: type[Exception]) -> None:
+    """Each public error stands in the docstring's tree below its base, with its status."""
+    base, text = drawn()[kind.__name__]
+    parent = next(cls.__name__ for cls in kind.__mro__[1:] if cls is not object)
+    assert base == parent or (parent in text and base == "Exception")
+    status = getattr(kind, "status", None)
+    assert status is None or kind is errors.SessionError or text.startswith(f"{status} ")
+
+
+def test_tree_draws_nothing_else() -> None:
+    """Whatever the tree names exists."""
+    assert drawn().keys() - {kind.__name__ for kind in EXCEPTIONS} == {"Exception", "ValueError"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (errors.SessionError, 500),
+        (errors.NotAuthenticated, 401),
+        (errors.SessionNotFound, 404),
+        (errors.SessionRevoked, 401),
+        (errors.StoreUnavailable, 503),
+        (errors.ResponseStarted, 500),
+        (errors.SchemaMismatch, 500),
+    ],
+)
+def test_error_has_a_status_and_says_something(kind: type[errors.SessionError], status: int) -> None:
+    """An error of a request has its HTTP status and a text of its own, which can be replaced."""
+    assert kind.status == status
+    assert str(kind("because")) == "because"
+    if kind not in (errors.SessionError, errors.SchemaMismatch):
+        assert len(str(kind())) > 10
+
+
+def test_not_installed_names_the_remedy() -> None:
+    """Who forgot setup() is told its name."""
+    assert "aiosess.setup(" in str(errors.NotInstalled())
+
+
+@pytest.mark.threat("TOK-01")
+def test_bad_cookies_are_no_errors() -> None:
+    """What a stranger's cookie raises inside is none of the errors that an application could see."""
+    for kind in (token.InvalidToken, cookie.CookieConflict):
+        assert not issubclass(kind, errors.SessionError | ValueError)
+
+
+# CI
+
+
+def test_ci_installs_what_tests_need() -> None:
+    """Each program that a test cannot do without is a Debian package that .ci/run installs, so a new machine has it."""
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py"))
+    needed = set(re.findall(r'mark\.needs\("([^"]+)"\)', tests))
+    (installed,) = re.findall(
+        r"^packages=\((.+)\)$", (TESTS.parent / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert needed
+    assert needed <= set(installed.split())
+
+
+# SQL
+
+
+@pytest.mark.parametrize("path", STATEMENTS + MIGRATIONS, ids=relative)
+def test_statement_says_what_it_is_for(path: Path) -> None:
+    """Each SQL file begins with a comment that is a sentence, and has only the placeholders that are filled in."""
+    text = path.read_text(encoding="utf-8")
+    assert re.match(r"-- [A-Z][^\n]{10,}", text)
+    assert set(re.findall(r"\{\w*\}", re.sub(r"'[^'\n]*'", lambda m: m[0].replace("{}", ""), text))) <= {
+        "{schema}",
+        "{columns}",
+    }
+
+
+@pytest.mark.parametrize("path", STATEMENTS, ids=relative)
+def test_statement_is_used(path: Path) -> None:
+    """Each file in sql/ is named somewhere in the code."""
+    code = "\n".join(module.read_text(encoding="utf-8") for module in MODULES)
+    assert f'"{path.stem}"' in code or f"sql/{path.name}" in code
+
+
+@pytest.mark.threat("DB-03")
+@pytest.mark.parametrize("path", STATEMENTS + MIGRATIONS, ids=relative)
+def test_names_are_qualified(path: Path) -> None:
+    """Every table and function of ours is written with its schema, so a hostile search_path changes nothing."""
+    text = re.sub(r"--[^\n]*", "", path.read_text(encoding="utf-8"))
+    bare = re.findall(
+        r"(?<!\{schema\}\.)(?<!\w)(?<!')aiosess_(?:sessions|schema|logins|authenticate|revoke_user)\b", text
+    )
+    assert not bare

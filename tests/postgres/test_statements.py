@@ -1,0 +1,149 @@
+"""The statements that rotation writes with, against what tests/statements.py says of them."""
+
+import json
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from aiosess._postgres.store import statement
+from aiosess._row import Retired, Row, retired_from_json
+from aiosess._token.rotation import MAX_RETIRED
+from tests.token.test_rotation import OTHER_HASH, ROW, SECRET_HASH, START, at, token
+from tests.world.statements import CONFIG, Stored, adopted, lease, rotated
+
+one_database = settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PLACE = "192.0.2.1", "Firefox"
+DAY = timedelta(days=1)  # the idle timeout
+NEW_HASH = b"\x03" * 32
+COLUMNS = [field.name for field in fields(Stored)]
+INSERT = f"""
+    insert into aiosess_sessions ({", ".join(COLUMNS)}, idle_timeout)
+    values ({", ".join(f"${n}" for n in range(1, len(COLUMNS) + 1))}, interval '1 day')
+"""  # noqa: S608 - the names are ours
+
+# Up to the microsecond: time stands still in a transaction.
+seconds = st.sampled_from([-3600, -600.000001, -600, -599, -1, -0.000001, 0, 0.000001, 1, 600])
+instants = st.none() | seconds.map(at)
+presentable = st.sampled_from(["current", "parent"])
+differences = st.sampled_from(["", "", "", "token", "mark"])
+clients = st.sampled_from(["one", "other"])
+rows = st.builds(
+    lambda **changes: replace(ROW, **changes),
+    promoted_at=st.sampled_from([at(-1), at(-3600)]),
+    settled_at=instants,
+    mint_until=instants,
+    holder=st.none() | clients,
+    promoted_by=st.none() | clients,
+    holder_until=instants,
+    leased_to=st.none() | clients,
+    leased_for=st.none() | presentable,
+    leased_often=st.integers(0, 3),
+    retired=st.lists(seconds, max_size=MAX_RETIRED + 1).map(
+        lambda ages: tuple(Retired(f"retired{n}", at(age).timestamp()) for n, age in enumerate(ages))
+    ),
+    expires_at=st.sampled_from([START, at(0.000001), at(1), START + 2 * DAY]),
+    ends_at=st.sampled_from([at(600), START + 2 * DAY, START + 3 * DAY]),
+)
+
+
+def later(value: Any, by: timedelta) -> Any:
+    """Return an argument of a statement; instants in it are later by some time."""
+    if isinstance(value, list):
+        return [later(each, by) for each in value]
+    return value + by if isinstance(value, datetime) else value
+
+
+def moved(row: Stored, by: timedelta) -> Stored:
+    """Return a row whose instants are later by some time."""
+    instants = {name: value + by for name in COLUMNS if isinstance(value := getattr(row, name), datetime)}
+    retired = tuple(Retired(each.token_id, round(each.at + by.total_seconds(), 6)) for each in row.retired)
+    return replace(row, **instants, retired=retired)
+
+
+async def run(pg: asyncpg.Connection, row: Stored, name: str, *arguments: Any) -> Stored:
+    """Run a statement on a table of one row, at the start, and return the row that it leaves."""
+    transaction = pg.transaction()
+    await transaction.start()
+    try:
+        by = await pg.fetchval("select now()") - START
+        before = moved(row, by)
+        values = {column: getattr(before, column) for column in COLUMNS} | {"retired": json.dumps(before.retired)}
+        await pg.execute(INSERT, *values.values())
+        await pg.execute(statement(name, "public"), *(later(each, by) for each in arguments))
+        (record,) = await pg.fetch("select * from aiosess_sessions")
+    finally:
+        await transaction.rollback()
+    changed = {"retired": retired_from_json(record["retired"]), "revision": row.revision}  # which a trigger sets
+    return moved(Stored(**{name: record[name] for name in COLUMNS} | changed), -by)
+
+
+def is_live(row: Stored) -> bool:
+    """Whether a row lives at the start."""
+    return row.expires_at > START
+
+
+def judged(row: Row, differs: str) -> tuple[str, datetime | None]:
+    """Return token and settled mark of the row that was judged, which may differ from the one that is there now."""
+    settled_at = at(1) if row.settled_at is None else None
+    return "another" if differs == "token" else row.token_id, settled_at if differs == "mark" else row.settled_at
+
+
+@pytest.mark.threat("ROT-02", "ROT-08")
+@one_database
+@given(row=rows, differs=differences, presented=presentable, is_holder=st.booleans())
+@example(row=replace(ROW, holder_until=at(600)), differs="", presented="current", is_holder=False)
+async def test_lease(pg: asyncpg.Connection, row: Stored, differs: str, presented: str, *, is_holder: bool) -> None:
+    """The lease is taken if the row lives and is as it was judged, and is_lease_free() says so."""
+    token_id, settled_at = judged(row, differs)
+    times = CONFIG.rotation_overlap, CONFIG.late_window
+    after = await run(pg, row, "lease", row.id, token_id, presented, is_holder, *times, "other", settled_at)
+    leased, is_taken = lease(row, START, presented, "other", is_holder=is_holder)
+    assert after == (leased if is_taken and is_live(row) and not differs else row)
+
+
+@pytest.mark.threat("ROT-04", "ROT-07")
+@one_database
+@given(row=rows, differs=differences, version=st.integers(ROW.version, ROW.version + 2), client=clients)
+async def test_adopt(pg: asyncpg.Connection, row: Stored, differs: str, version: int, client: str) -> None:
+    """A presented token becomes current if the row lives and is as it was judged."""
+    presented = token("presented", version, "its parent")
+    given = presented.version, presented.id, presented.parent_id, MAX_RETIRED
+    after = await run(pg, row, "adopt", row.id, *given, *judged(row, differs), client, CONFIG.late_window, *PLACE)
+    new = replace(adopted(row, presented, START, client), promoted_ip=PLACE[0], promoted_user_agent=PLACE[1])
+    assert after == (new if is_live(row) and not differs else row)
+
+
+@pytest.mark.threat("SES-02")
+@one_database
+@given(row=rows, had=st.sampled_from([SECRET_HASH, NEW_HASH, OTHER_HASH]), client=clients, proves=st.booleans())
+async def test_rotate(pg: asyncpg.Connection, row: Stored, had: bytes, client: str, *, proves: bool) -> None:
+    """The secret that was presented is replaced if the row lives, once more too; nothing of the old tokens stays."""
+    row = replace(row, secret_hash=had, authenticated_at=at(-1))
+    fresh = token("fresh", row.version + (had != NEW_HASH), None, NEW_HASH)
+    after = await run(pg, row, "rotate", row.id, SECRET_HASH, NEW_HASH, fresh.id, proves, client, *PLACE)
+    new = replace(rotated(row, fresh, START, client), promoted_ip=PLACE[0], promoted_user_agent=PLACE[1])
+    if proves:
+        new = replace(new, authenticated_at=START)
+    assert after == (new if is_live(row) and had in {SECRET_HASH, NEW_HASH} else row)
+
+
+@pytest.mark.threat("ROT-03", "ROT-07")
+@one_database
+@given(row=rows, settled=st.sampled_from(["current", "parent", None]), when=seconds)
+async def test_touch(pg: asyncpg.Connection, row: Stored, settled: str | None, when: float) -> None:
+    """A mark of a token that is no longer current, or has settled before, settles nothing; activity never goes back."""
+    active_at = min(at(when), START)  # a clock that runs ahead lengthens nothing
+    after = await run(pg, row, "touch", [row.id], [at(when)], [settled])
+    is_first = row.settled_at is None and settled == row.token_id
+    touched = replace(
+        row,
+        last_active_at=max(row.last_active_at, active_at),
+        expires_at=min(max(row.expires_at, active_at + DAY), row.ends_at),
+        settled_at=active_at if is_first else row.settled_at,
+    )
+    assert after == (touched if is_live(row) else row)

@@ -1,0 +1,597 @@
+"""judge(): each line of the table, its boundaries to the second, and which line decides when two fit."""
+
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiosess._row import Retired, Row
+from aiosess._token import rotation
+from aiosess._token.rotation import ADOPTED, MAX_RETIRED, Meaning, Verdict, is_lease_free, judge, touch_after
+from aiosess._token.token import Token
+from aiosess.config import SessionConfig
+from tests.world.statements import Stored, adopted, lease, written
+
+CONFIG = SessionConfig()
+OVERLAP, LATE, ROTATE = 60, 600, 900  # seconds, the defaults
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TICK = timedelta(microseconds=1)
+SECRET_HASH, OTHER_HASH = b"\x01" * 32, b"\x02" * 32
+SESSION_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+
+
+ROW = Stored(
+    id=SESSION_ID,
+    user_id="user",
+    secret_hash=SECRET_HASH,
+    version=5,
+    token_id="current",
+    parent_id="parent",
+    promoted_at=START,
+    settled_at=None,
+    mint_until=None,
+    holder=None,
+    promoted_by=None,
+    holder_until=None,
+    retired=(),
+    revision=0,
+    ip=None,
+    user_agent="",
+    device_name="",
+    device_type="unknown",
+    fingerprint="",
+    data="{}",
+    authenticated_at=START,
+    created_at=START,
+    last_active_at=START,
+    expires_at=START + timedelta(days=30),
+    ends_at=START + timedelta(days=90),
+    remember=True,
+)
+
+
+FIRST = replace(ROW, version=1, token_id="0", parent_id=None, settled_at=START)
+
+
+def at(seconds: float) -> datetime:
+    """Return an instant so many seconds after the current token was promoted."""
+    return START + timedelta(seconds=seconds)
+
+
+def row(**changes: Any) -> Stored:
+    """Return a row whose token "current" of version 5, child of "parent", was promoted at the start."""
+    return replace(ROW, **changes)
+
+
+def retired(**ages: float) -> tuple[Retired, ...]:
+    """Return retired tokens by their ids, each with the second at which it was retired."""
+    return tuple(Retired(token_id, at(seconds).timestamp()) for token_id, seconds in ages.items())
+
+
+def token(token_id: str, version: int = 5, parent_id: str | None = "parent", secret_hash: bytes = SECRET_HASH) -> Token:
+    """Return a token as the codec would, of which judge() looks at the secret's hash, the version and the ids."""
+    return Token(SESSION_ID, version, token_id, parent_id, "", secret_hash, 0, 2**31)
+
+
+def meaning(judged: Row, presented: Token, seconds: float = 0) -> Meaning:
+    """Return what a token means some seconds after the start."""
+    return judge(judged, presented, at(seconds), CONFIG).meaning
+
+
+# invalid
+
+
+@pytest.mark.threat("KEY-03")
+@pytest.mark.parametrize(
+    "presented",
+    [
+        token("current"),
+        token("child", 6, "current"),
+        token("late", 4, "x"),
+        token("parent", 4, "x"),
+        token("sibling"),
+        token("ahead", 9, "x"),
+        token("reuse", 1, "x"),
+    ],
+    ids=lambda presented: presented.id,
+)
+def test_wrong_secret_is_invalid_on_every_line(presented: Token) -> None:
+    """Without the secret no line of the table is reached: nothing is accepted, written or revoked."""
+    judged = row(retired=retired(late=0))
+    assert judge(judged, presented, at(1), CONFIG).meaning is not Meaning.INVALID
+    forged = replace(presented, secret_hash=OTHER_HASH)
+    assert judge(judged, forged, at(1), CONFIG) == Verdict(Meaning.INVALID, settles=False, mints=False)
+
+
+@pytest.mark.threat("TOK-11")
+def test_secret_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two hashes, and nothing else, go through hmac.compare_digest(), whose answer decides."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def spy(answer: bool, left: bytes, right: bytes) -> bool:  # noqa: FBT001 - bound by position below
+        compared.append((left, right))
+        return answer
+
+    for answer in (True, False):
+        monkeypatch.setattr(rotation, "compare_digest", partial(spy, answer))
+        assert (meaning(ROW, token("current")) is Meaning.CURRENT) is answer
+    assert compared == [(SECRET_HASH, SECRET_HASH)] * 2
+
+
+# current
+
+
+@pytest.mark.parametrize(
+    ("seconds", "settles"), [(0, False), (59.999999, False), (60, True), (3600, True), (-5, False)]
+)
+def test_current_settles_after_the_overlap(seconds: float, settles: bool) -> None:  # noqa: FBT001 - a parameter of the table
+    """A current token that comes again one overlap after its promotion is noted as settled; nothing is minted yet."""
+    verdict = judge(row(settled_at=None), token("current"), at(seconds), CONFIG)
+    assert verdict == Verdict(Meaning.CURRENT, settles=settles, mints=False)
+
+
+@pytest.mark.threat("ROT-01")
+@pytest.mark.parametrize(
+    ("settled", "seconds", "mints"),
+    [
+        (60, 899.999999, False),
+        (60, 900, True),
+        (60, 90_000, True),
+        (840, 900, True),
+        (840, 899.999999, False),
+        (841, 900, False),
+        (841, 900.999999, False),
+        (841, 901, True),
+        (5000, 5059.999999, False),
+        (5000, 5060, True),
+        (0, 900, True),
+    ],
+)
+def test_current_mints_when_due(settled: float, seconds: float, mints: bool) -> None:  # noqa: FBT001 - a parameter of the table
+    """A successor is due one overlap after settling and `rotate_every` after promotion, whichever is later."""
+    verdict = judge(row(settled_at=at(settled)), token("current"), at(seconds), CONFIG)
+    assert verdict == Verdict(Meaning.CURRENT, settles=False, mints=mints)
+
+
+def test_lease_is_not_judged() -> None:
+    """A mint is due whether or not the lease is free: the writer of the lease compares-and-sets it."""
+    judged = row(settled_at=at(60), mint_until=at(10_000))
+    assert judge(judged, token("current"), at(1000), CONFIG).mints
+
+
+def test_spans_are_those_of_the_configuration() -> None:
+    """Overlap, rotation and late window come from the options."""
+    config = SessionConfig(
+        rotation_overlap=timedelta(seconds=1), late_window=timedelta(seconds=2), rotate_every=timedelta(seconds=3)
+    )
+    assert not judge(ROW, token("current"), at(1) - TICK, config).settles
+    assert judge(ROW, token("current"), at(1), config).settles
+    assert not judge(row(settled_at=at(1)), token("current"), at(3) - TICK, config).mints
+    assert judge(row(settled_at=at(1)), token("current"), at(3), config).mints
+    judged = row(retired=retired(old=0), settled_at=at(0))
+    assert judge(judged, token("old", 4), at(2) - TICK, config).meaning is Meaning.LATE
+    assert judge(judged, token("old", 4), at(2), config).meaning is Meaning.REUSE
+
+
+# promote, late, rollback, sibling, ahead, reuse
+
+CHILD = token("child", 6, "current")
+OLD = token("old", 3, "older")
+PARENT = token("parent", 4, "grandparent")
+SIBLING = token("sibling", 5, "parent")
+
+
+@pytest.mark.parametrize("settled", [None, at(60)])
+@pytest.mark.parametrize("seconds", [0, 10**7])
+def test_child_is_promoted(settled: datetime | None, seconds: float) -> None:
+    """A successor of the current token is promoted whenever it comes; nothing is minted for it."""
+    assert judge(row(settled_at=settled), CHILD, at(seconds), CONFIG) == Verdict(Meaning.PROMOTE)
+
+
+@pytest.mark.parametrize(
+    ("presented", "expected"),
+    [
+        (token("child", 6, "parent"), Meaning.AHEAD),
+        (token("child", 6, None), Meaning.AHEAD),
+        (token("child", 7, "current"), Meaning.AHEAD),
+        (token("child", 5, "current"), Meaning.REUSE),
+        (token("child", 4, "current"), Meaning.REUSE),
+    ],
+)
+def test_child_needs_version_and_parent(presented: Token, expected: Meaning) -> None:
+    """One version more alone, or the parent alone, makes no successor."""
+    assert meaning(row(settled_at=None), presented) is expected
+
+
+@pytest.mark.threat("ROT-08")
+@pytest.mark.parametrize("settled", [None, at(60)])
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0, Meaning.LATE), (599.999, Meaning.LATE), (600, Meaning.REUSE), (601, Meaning.REUSE), (10**7, Meaning.REUSE)],
+)
+def test_retired_token_is_late_for_ten_minutes(settled: datetime | None, seconds: float, expected: Meaning) -> None:
+    """A retired token is accepted for the late window, its last instant included, and then it is reuse."""
+    assert meaning(row(retired=retired(x=0, old=0, y=0), settled_at=settled), OLD, seconds) is expected
+
+
+@pytest.mark.threat("ROT-08")
+def test_late_token_brings_nothing_back() -> None:
+    """A late token neither settles, mints, nor becomes current."""
+    assert judge(row(retired=retired(old=0)), OLD, at(60), CONFIG) == Verdict(Meaning.LATE)
+    assert Meaning.LATE not in ADOPTED
+
+
+@pytest.mark.threat("ROT-10")
+def test_crashed_browser_rolls_back_until_settled() -> None:
+    """The parent is accepted, and gets another successor, until the current token was seen to be kept."""
+    assert judge(row(settled_at=None), PARENT, at(10**6), CONFIG) == Verdict(Meaning.ROLLBACK, mints=True)
+    assert meaning(row(settled_at=at(60)), PARENT, 10**6) is Meaning.REUSE
+    assert meaning(row(settled_at=None), token("grandparent", 3, None)) is Meaning.REUSE
+
+
+@pytest.mark.threat("ROT-02")
+def test_unseen_sibling_takes_over_until_settled() -> None:
+    """Another child of the same parent takes over, once, until the current token was seen to be kept."""
+    assert judge(row(settled_at=None), SIBLING, at(10**6), CONFIG) == Verdict(Meaning.SIBLING)
+    assert meaning(row(settled_at=at(60)), SIBLING, 61) is Meaning.REUSE
+    assert meaning(row(settled_at=None, retired=retired(sibling=0)), SIBLING, 601) is Meaning.REUSE
+    assert meaning(row(settled_at=None), token("cousin", 5, "uncle")) is Meaning.REUSE
+    assert meaning(row(settled_at=None), token("nephew", 4, "parent")) is Meaning.REUSE
+
+
+@pytest.mark.threat("ROT-05")
+@pytest.mark.parametrize("settled", [None, at(60)])
+@pytest.mark.parametrize(
+    ("version", "expected"), [(6, Meaning.AHEAD), (99, Meaning.AHEAD), (5, Meaning.REUSE), (1, Meaning.REUSE)]
+)
+def test_greater_version_is_ahead(settled: datetime | None, version: int, expected: Meaning) -> None:
+    """A strange token with a greater version than the row's was made by a later state of the database."""
+    assert judge(row(settled_at=settled), token("strange", version, "x"), at(0), CONFIG) == Verdict(expected)
+
+
+@pytest.mark.threat("ROT-04")
+@pytest.mark.parametrize(
+    "presented", [OLD, PARENT, SIBLING, token("strange", 1, None)], ids=lambda presented: presented.id
+)
+def test_anything_else_is_reuse(presented: Token) -> None:
+    """Once the current token has settled and the late window is over, whatever is not current is a copy."""
+    judged = row(settled_at=at(60), retired=retired(old=0, parent=0))
+    assert judge(judged, presented, at(601), CONFIG) == Verdict(Meaning.REUSE)
+
+
+# Which line decides
+
+
+@pytest.mark.parametrize(
+    ("judged", "presented", "seconds", "expected"),
+    [
+        # current before all others, though the token also is a retired one, its own parent, or one version ahead
+        (row(retired=retired(current=0)), token("current"), 0, Meaning.CURRENT),
+        (row(parent_id="current"), token("current"), 0, Meaning.CURRENT),
+        (row(), token("current", 6, "current"), 0, Meaning.CURRENT),
+        (row(), token("current", 99, None), 0, Meaning.CURRENT),
+        # promote before late, rollback and ahead
+        (row(retired=retired(child=0)), CHILD, 0, Meaning.PROMOTE),
+        (row(retired=retired(child=0)), CHILD, 10**6, Meaning.PROMOTE),
+        (row(parent_id="child"), CHILD, 0, Meaning.PROMOTE),
+        # late before rollback, sibling and ahead
+        (row(retired=retired(parent=0)), PARENT, 599, Meaning.LATE),
+        (row(retired=retired(parent=0)), PARENT, 600, Meaning.ROLLBACK),
+        (row(retired=retired(sibling=0)), SIBLING, 599, Meaning.LATE),
+        (row(retired=retired(x=0)), token("x", 9, "y"), 599, Meaning.LATE),
+        (row(retired=retired(x=0)), token("x", 9, "y"), 600, Meaning.AHEAD),
+        # rollback before sibling and ahead
+        (row(), token("parent", 5, "parent"), 0, Meaning.ROLLBACK),
+        (row(), token("parent", 9, "x"), 0, Meaning.ROLLBACK),
+        # a first token's row has no parent, and a token without one is no sibling of it once it has settled
+        (row(parent_id=None, settled_at=at(0)), token("x", 5, None), 0, Meaning.REUSE),
+    ],
+)
+def test_first_line_that_fits_decides(judged: Row, presented: Token, seconds: float, expected: Meaning) -> None:
+    """Where two lines fit, the upper one decides."""
+    assert meaning(judged, presented, seconds) is expected
+
+
+@pytest.mark.threat("SES-02")
+def test_first_row_has_no_relatives() -> None:
+    """A row as a login or rotate() leaves it, settled and without a parent, accepts its token and a child only."""
+    first = row(version=1, parent_id=None, settled_at=START)
+    assert meaning(first, token("current", 1, None)) is Meaning.CURRENT
+    assert meaning(first, token("child", 2, "current")) is Meaning.PROMOTE
+    assert meaning(first, token("other", 1, None)) is Meaning.REUSE
+
+
+def test_verdicts_have_their_names() -> None:
+    """The lines of the table have the names that the documentation gives them, in the order in which they are tried."""
+    names = ["invalid", "current", "promote", "late", "rollback", "sibling", "ahead", "reuse"]
+    assert [meaning.value for meaning in Meaning] == names
+
+
+def test_three_verdicts_make_a_token_current() -> None:
+    """A successor, a sibling and a token from the database's future become current; no other token does."""
+    assert {meaning for meaning in Meaning if meaning in ADOPTED} == {Meaning.PROMOTE, Meaning.SIBLING, Meaning.AHEAD}
+
+
+def test_verdict_is_frozen() -> None:
+    """A verdict can't be changed: all requests get the same few."""
+    verdict: Any = judge(ROW, token("current"), at(0), CONFIG)
+    with pytest.raises(FrozenInstanceError):
+        verdict.mints = True
+
+
+# When activity is noted
+
+
+@pytest.mark.threat("SES-05")
+@pytest.mark.parametrize(
+    ("idle", "after"),
+    [(timedelta(days=30), 300), (timedelta(minutes=20), 300), (timedelta(minutes=5), 75), (timedelta(seconds=1), 0.25)],
+)
+def test_activity_is_noted_early_enough_for_a_short_idle_time(idle: timedelta, after: float) -> None:
+    """The next note is due after a quarter of the idle time, touch_interval at most; the row's own time counts."""
+    assert touch_after(row(expires_at=START + idle), CONFIG) == timedelta(seconds=after)
+
+
+@pytest.mark.parametrize("over", [timedelta(0), TICK])
+def test_activity_that_lengthens_nothing_is_noted_at_leisure(over: timedelta) -> None:
+    """Once the absolute limit comes first, a note is due after touch_interval, however little time is left."""
+    end = START + timedelta(minutes=1)
+    assert touch_after(row(expires_at=end + over, ends_at=end), CONFIG) == CONFIG.touch_interval
+    assert touch_after(row(expires_at=end - TICK, ends_at=end), CONFIG) < CONFIG.touch_interval / 4
+
+
+# The retired tokens that are kept
+
+
+@pytest.mark.threat("ROT-04")
+def test_no_sibling_is_taken_when_the_list_is_full() -> None:
+    """While eight retired tokens are kept there is no new sibling: one of them would have to be forgotten."""
+    assert MAX_RETIRED == 8
+    crowd = row(retired=retired(**{f"r{n}": n for n in range(1, 1 + MAX_RETIRED)}))
+    assert {meaning(crowd, token(f"r{n}"), 100) for n in range(1, 9)} == {Meaning.LATE}
+    assert meaning(crowd, token("new"), 100) is Meaning.REUSE
+    assert meaning(replace(crowd, retired=crowd.retired[1:]), token("new"), 100) is Meaning.SIBLING
+
+
+@pytest.mark.threat("ROT-10")
+def test_promotion_makes_room() -> None:
+    """What retired late_window ago or longer is forgotten when the next version is promoted, not with a sibling."""
+    before = row(retired=retired(long_ago=0, lately=0.001))
+    promoted = adopted(before, token("next", 6, "current"), at(LATE))
+    assert [each.token_id for each in promoted.retired] == ["lately", "current"]
+    sibling = adopted(before, token("next"), at(LATE))
+    assert [each.token_id for each in sibling.retired] == ["long_ago", "lately", "current"]
+
+
+# Against a table, and against the simulation
+
+ids = st.sampled_from(["a", "b", "c", "d", "e"])
+seconds = st.one_of(
+    st.sampled_from([0, OVERLAP, LATE, ROTATE, ROTATE + OVERLAP]).flatmap(
+        lambda edge: st.sampled_from([edge - 0.001, edge, edge + 0.001])
+    ),
+    st.floats(-2000, 2000),
+)
+instants = seconds.map(at)
+rows = st.builds(
+    row,
+    version=st.integers(1, 4),
+    token_id=ids,
+    parent_id=st.none() | ids,
+    promoted_at=instants,
+    settled_at=st.none() | instants,
+    mint_until=st.none() | instants,
+    retired=st.lists(
+        st.builds(Retired, ids | st.uuids().map(str), instants.map(datetime.timestamp)),
+        max_size=MAX_RETIRED,
+        unique_by=lambda r: r[0],
+    ).map(tuple),
+)
+tokens = st.builds(
+    token,
+    ids,
+    st.integers(1, 5),
+    st.none() | ids,
+    st.sampled_from([SECRET_HASH, SECRET_HASH, OTHER_HASH, b"", b"\x01" * 31]),
+)
+
+Line = tuple[Meaning, Callable[[Row, Token, float | None], bool]]
+TABLE: list[Line] = [
+    (Meaning.INVALID, lambda r, t, _: t.secret_hash != r.secret_hash),
+    (Meaning.CURRENT, lambda r, t, _: t.id == r.token_id),
+    (Meaning.PROMOTE, lambda r, t, _: (t.version, t.parent_id) == (r.version + 1, r.token_id)),
+    (Meaning.LATE, lambda _r, _t, age: age is not None and age < LATE),
+    (Meaning.ROLLBACK, lambda r, t, _: r.settled_at is None and t.id == r.parent_id),
+    (
+        Meaning.SIBLING,
+        lambda r, t, age: (
+            (r.settled_at, age, t.version, t.parent_id) == (None, None, r.version, r.parent_id) and len(r.retired) < 8
+        ),
+    ),
+    (Meaning.AHEAD, lambda r, t, _: t.version > r.version),
+    (Meaning.REUSE, lambda _r, _t, _age: True),
+]
+
+
+@given(judged=rows, presented=tokens, now=instants)
+def test_judge_is_the_table(judged: Row, presented: Token, now: datetime) -> None:
+    """For any row and token judge() says what the table says, raises nothing, and changes nothing."""
+    age = next((now.timestamp() - at for token_id, at in judged.retired if token_id == presented.id), None)
+    expected = next(meaning for meaning, fits in TABLE if fits(judged, presented, age))
+    before = repr(judged), judged.retired
+    verdict = judge(judged, presented, now, CONFIG)
+    assert verdict.meaning is expected
+    assert (verdict.meaning is Meaning.INVALID) == (presented.secret_hash != judged.secret_hash)
+    assert not verdict.settles or (expected is Meaning.CURRENT and judged.settled_at is None)
+    assert not verdict.mints or expected is Meaning.ROLLBACK or judged.settled_at is not None
+    assert not (verdict.settles and verdict.mints)
+    assert (repr(judged), judged.retired) == before
+    assert judge(judged, presented, now, CONFIG) == verdict
+
+
+@pytest.mark.parametrize(
+    ("is_holder", "seconds", "free"),
+    [
+        *((True, 0, False), (True, LATE - 0.001, False), (True, LATE, True)),
+        *((False, 0, False), (False, OVERLAP - 0.001, False), (False, OVERLAP, True)),
+    ],
+)
+def test_lease_is_longer_for_the_holder(seconds: float, *, is_holder: bool, free: bool) -> None:
+    """After a lease of its own the holder gets no second successor for late_window; others wait for one overlap."""
+    leased, _ = lease(row(), START, "current", is_holder=True)
+    assert is_lease_free(leased, at(seconds), is_holder=is_holder) is free
+
+
+def test_others_wait_twice_as_long_each_time() -> None:
+    """What others get keeps the holder waiting for one overlap, and them for two, four, eight."""
+    judged, now = row(holder_until=START, leased_for="parent", leased_often=7), 0
+    for waits in (2, 4, 8, 16):
+        judged, taken = lease(judged, at(now), "current", is_holder=False)
+        assert taken
+        assert not is_lease_free(judged, at(now + OVERLAP - 0.001), is_holder=True)
+        assert is_lease_free(judged, at(now + OVERLAP), is_holder=True)
+        now += OVERLAP * waits
+        assert not is_lease_free(judged, at(now - 0.001), is_holder=False)
+
+
+def test_what_others_get_never_shortens_the_holders_wait() -> None:
+    """After a successor of its own the holder waits to the end, whatever others get meanwhile."""
+    leased, _ = lease(row(), START, "current", is_holder=True)
+    other, taken = lease(leased, at(OVERLAP), "current", is_holder=False)
+    assert taken
+    assert not is_lease_free(other, at(LATE - 0.001), is_holder=True)
+    assert is_lease_free(other, at(LATE), is_holder=True)
+    assert is_lease_free(other, at(3 * OVERLAP), is_holder=False)
+
+
+def test_client_is_at_home_when_its_token_has_settled() -> None:
+    """Who promoted the current token becomes the holder when it settles, and stays it when the next one is promoted."""
+    promoted = row(holder="before", promoted_by="now")
+    assert rotation.holder_of(promoted) == "before"
+    assert rotation.holder_of(replace(promoted, settled_at=START)) == "now"
+    assert rotation.holder_of(row(holder="before", settled_at=START)) == "before"
+
+
+def test_no_lease_is_free() -> None:
+    """A session that was never leased, or whose secret is new, is free for everybody."""
+    assert is_lease_free(row(), START, is_holder=True)
+    assert is_lease_free(row(), START, is_holder=False)
+
+
+@given(rows, seconds)
+def test_current_token_stays_as_judged_until_a_known_instant(judged: Row, after: float) -> None:
+    """Before current_until() nothing is to be done for a current token, from then on it settles or gets a successor."""
+    judged = replace(judged, secret_hash=SECRET_HASH)
+    until = rotation.current_until(judged, CONFIG)
+    now = until + timedelta(seconds=after)
+    verdict = judge(judged, token(judged.token_id, judged.version, judged.parent_id), now, CONFIG)
+    assert (verdict == Verdict(Meaning.CURRENT)) is (now < until)
+
+
+@dataclass
+class Sim:
+    """The row of the simulation beside DESIGN.md, in seconds, and a limit to siblings: an independent state machine."""
+
+    version: int = 1
+    current: int = 0
+    parent: int | None = None
+    promoted: float = 0
+    settled: float | None = 0
+    lease: float = 0
+    retired: dict[int, float] = field(default_factory=dict)
+    adopted: int = 0  # of this version
+
+    def judge(  # noqa: PLR0911 - one per line of the table
+        self, presented: tuple[int, int, int | None], now: float
+    ) -> tuple[str, bool]:
+        """Return the verdict on (id, version, parent), and whether a successor is minted."""
+        token_id, version, parent = presented
+        if token_id == self.current:
+            if self.settled is None and now - self.promoted >= OVERLAP:
+                self.settled = now
+            elif self.settled is not None and now - self.settled >= OVERLAP and now - self.promoted >= ROTATE:
+                return "current", self._mint(now)
+            return "current", False
+        if version == self.version + 1 and parent == self.current:
+            self._adopt(presented, now)
+            return "promote", False
+        since = self.retired.get(token_id)
+        if since is not None and now - since < LATE:
+            return "late", False
+        if self.settled is None and token_id == self.parent:
+            return "rollback", self._mint(now)
+        is_new = since is None and self.adopted < MAX_RETIRED
+        if self.settled is None and is_new and (version, parent) == (self.version, self.parent):
+            self._adopt(presented, now)
+            return "sibling", False
+        return "reuse", False
+
+    def _mint(self, now: float) -> bool:
+        if now < self.lease:
+            return False
+        self.lease = now + LATE
+        return True
+
+    def _adopt(self, presented: tuple[int, int, int | None], now: float) -> None:
+        self.retired[self.current] = now
+        self.adopted = self.adopted + 1 if presented[1] == self.version else 1
+        self.current, self.version, self.parent = presented
+        self.promoted, self.settled = now, None
+
+
+pauses = st.sampled_from([0, 1, 30, 59, 60, 61, 300, 599, 600, 601, 840, 899, 900, 901, 5000])
+presentations = st.lists(st.tuples(pauses, st.integers(0, 3)), max_size=60)
+
+
+@pytest.mark.threat("ROT-04")
+@given(presentations)
+def test_judge_is_the_simulation(steps: list[tuple[int, int]]) -> None:
+    """
+    For any order in which a session's tokens come back, judge() and the simulated row say the same to the end.
+
+    Whoever holds which token is left open: lost, late and reordered responses, crashes and thieves are all orders of
+    presentation. Nothing is ever "ahead", because no database went back.
+    """
+    sim, judged = Sim(), FIRST
+    minted: list[tuple[int, int, int | None]] = [(0, 1, None)]
+    next_id, now = count(1), 0.0
+    for pause, back in steps:
+        now += pause
+        number, version, parent = chosen = minted[-1 - back % len(minted)]
+        presented = token(str(number), version, None if parent is None else str(parent))
+        verdict = judge(judged, presented, at(now), CONFIG)
+        expected, mints = sim.judge(chosen, now)
+        assert verdict.meaning.value == expected
+        judged, leased = written(judged, presented, verdict, at(now))
+        assert leased is mints
+        if mints:
+            minted.append((next(next_id), version + 1, number))
+        if expected == "reuse":
+            return
+
+
+@pytest.mark.threat("ROT-09")
+@given(st.lists(st.tuples(pauses, st.sampled_from(["answer", "lose", "crash"])), max_size=60))
+def test_honest_browser_is_never_logged_out(steps: list[tuple[int, str]]) -> None:
+    """A browser that sends what it has is accepted, whether answers are lost or a crash throws away the last cookie."""
+    judged = FIRST
+    jar = disk = token("0", 1, None)
+    next_id, now, changed_at = count(1), 0.0, 0.0
+    for pause, event in steps:
+        now += pause
+        if now - changed_at >= OVERLAP:
+            disk = jar  # long enough for a browser to write its cookies
+        if event == "crash":
+            jar = disk
+        verdict = judge(judged, jar, at(now), CONFIG)
+        assert verdict.meaning not in (Meaning.REUSE, Meaning.INVALID, Meaning.AHEAD)
+        judged, leased = written(judged, jar, verdict, at(now))
+        if leased and event == "answer":
+            jar, changed_at = token(str(next(next_id)), jar.version + 1, jar.id), now
