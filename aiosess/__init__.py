@@ -10,17 +10,20 @@ Login sessions for aiohttp, kept in PostgreSQL: listed, revoked and rotated, and
         user = await check_password(request)
         await request["sessions"].authenticate(user.id)
         raise web.HTTPFound("/")
+
+Every public name is here. The modules without an underscore hold the same names by subject. Only ``aiosess.embedded``
+has to be imported by itself, because it needs an extra.
 """
 
-from typing import TYPE_CHECKING
-
+from aiosess import config, devices, errors, events, session
 from aiosess._postgres.schema import schema_sql
 from aiosess._postgres.store import SessionStore
 from aiosess._web.csrf import check_csrf, csrf_field, csrf_protected
 from aiosess._web.keys import SESSIONS, STORE, get_sessions
 from aiosess._web.manager import SessionManager
 from aiosess._web.setup import setup, unchecked
-from aiosess.config import SessionConfig
+from aiosess.config import Fingerprint, SameSite, SessionConfig
+from aiosess.devices import device_list, local_path, setup_devices
 from aiosess.errors import (
     ConfigError,
     InvalidData,
@@ -33,44 +36,75 @@ from aiosess.errors import (
     SessionRevoked,
     StoreUnavailable,
 )
-from aiosess.session import Session
-
-if TYPE_CHECKING:
-    from aiosess.devices import setup_devices
+from aiosess.events import (
+    AllRevoked,
+    CookieConflicted,
+    Created,
+    Event,
+    Evicted,
+    Expired,
+    FingerprintChanged,
+    NewDevice,
+    Origin,
+    Reason,
+    ReuseDetected,
+    Revoked,
+    Rotated,
+    SessionEvent,
+    WentBack,
+)
+from aiosess.session import DeviceType, Session, SessionPage, Tally
 
 __all__ = (
     "SESSIONS",
     "STORE",
+    "AllRevoked",
     "ConfigError",
+    "CookieConflicted",
+    "Created",
+    "DeviceType",
+    "Event",
+    "Evicted",
+    "Expired",
+    "Fingerprint",
+    "FingerprintChanged",
     "InvalidData",
+    "NewDevice",
     "NotAuthenticated",
     "NotInstalled",
+    "Origin",
+    "Reason",
     "ResponseStarted",
+    "ReuseDetected",
+    "Revoked",
+    "Rotated",
+    "SameSite",
     "SchemaMismatch",
     "Session",
     "SessionConfig",
     "SessionError",
+    "SessionEvent",
     "SessionManager",
     "SessionNotFound",
+    "SessionPage",
     "SessionRevoked",
     "SessionStore",
     "StoreUnavailable",
+    "Tally",
+    "WentBack",
     "check_csrf",
+    "config",
     "csrf_field",
     "csrf_protected",
+    "device_list",
+    "devices",
+    "errors",
+    "events",
     "get_sessions",
+    "local_path",
     "schema_sql",
+    "session",
     "setup",
     "setup_devices",
     "unchecked",
 )
-
-
-def __getattr__(name: str) -> object:
-    """Import the devices page when it is asked for: without it, nobody needs Jinja."""
-    if name == "setup_devices":
-        from aiosess.devices import setup_devices  # noqa: PLC0415 - see above
-
-        return setup_devices
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)

@@ -1,6 +1,6 @@
 """``python -m aiosess``: the command line."""
 
-from aiosess.cli import main
+from aiosess.cli.main import main
 
 if __name__ == "__main__":  # pragma: no branch - nobody imports it
     main()

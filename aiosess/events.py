@@ -14,6 +14,24 @@ from uuid import UUID
 from aiosess._row import Row
 from aiosess.session import DeviceType
 
+__all__ = (
+    "AllRevoked",
+    "CookieConflicted",
+    "Created",
+    "Event",
+    "Evicted",
+    "Expired",
+    "FingerprintChanged",
+    "NewDevice",
+    "Origin",
+    "Reason",
+    "ReuseDetected",
+    "Revoked",
+    "Rotated",
+    "SessionEvent",
+    "WentBack",
+)
+
 Reason = Literal["login", "logout", "logout_all", "logout_other", "revoke", "revoke_user", "fingerprint"]
 
 

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+__all__ = ("DeviceType", "Session", "SessionPage", "Tally")
+
 DeviceType = Literal["desktop", "mobile", "tablet", "bot", "unknown"]
 
 

@@ -351,21 +351,6 @@ def test_twice() -> None:
         aiosess.setup_devices(app)
 
 
-def test_import_needs_no_jinja() -> None:
-    """Importing aiosess imports neither Jinja nor geoip2; asking for the page does the first."""
-    code = (
-        "import sys, aiosess; assert not {'jinja2', 'aiohttp_jinja2', 'geoip2'} & set(sys.modules);"
-        "aiosess.setup_devices; assert 'jinja2' in sys.modules and 'geoip2' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
-def test_other_names_are_unknown() -> None:
-    """The package has no names but its own."""
-    with pytest.raises(AttributeError, match="nothing_like_it"):
-        _ = aiosess.nothing_like_it
-
-
 # What is shipped
 
 

@@ -18,8 +18,9 @@ import pytest
 from aiohttp import web
 
 import aiosess
-from aiosess import cli, events
+from aiosess import events
 from aiosess._postgres import store
+from aiosess.cli import main as cli
 from tests.world.serve import served
 from tests.world.site import COOKIE, Wire, eventually, make_app, request_bytes, visit
 

@@ -1,0 +1,121 @@
+"""``aiosess``: what an operator does to all sessions at once, without the application."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from aiosess._postgres import schema
+from aiosess._postgres.database import Database
+from aiosess._postgres.store import SessionStore, statement
+from aiosess.config import SessionConfig
+from aiosess.errors import SessionError
+
+__all__ = ("main",)
+
+DSN_VARIABLES: Final = ("AIOSESS_DSN", "DATABASE_URL")
+INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
+
+# By the names of what asyncpg and asyncio raise: only the rooms of the database import asyncpg. Nothing of the DSN is
+# repeated, for where it is not valid nobody can tell what in it is the password.
+_REASONS: Final = {
+    "ClientConfigurationError": "the DSN is not valid: write it like postgresql://user@host:5432/database",
+    "ValueError": "the DSN is not valid: write it like postgresql://user@host:5432/database",
+    "gaierror": "the DSN's host is not known",
+    "ConnectionRefusedError": "nothing listens at the DSN's host and port: the connection was refused",
+    "FileNotFoundError": "nothing listens in the DSN's folder: is the server running?",
+    "InvalidCatalogNameError": "the server does not have the DSN's database",
+    "InvalidPasswordError": "the server refused the DSN's user or password",
+    "InvalidAuthorizationSpecificationError": "the server refused the DSN's user or password",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exits with 1 when it could not be done (130 after Ctrl-C), and says why on stderr."""
+    options = _parser().parse_args(arguments)
+    if not options.dsn:
+        sys.exit(f"aiosess: give --dsn, or set {' or '.join(DSN_VARIABLES)}")
+    logging.getLogger("aiosess").setLevel(logging.CRITICAL)  # what goes wrong is said once, below
+    outcome = "nothing was done"
+    try:
+        config = SessionConfig(schema=options.schema)
+        # The question is asked outside of the event loop, which would keep Ctrl-C from whoever is asked.
+        if not options.yes and not _agrees(asyncio.run(_question(options.dsn, config))):
+            sys.exit("aiosess: nothing was done")
+        outcome = "interrupted: sessions may or may not have ended"
+        asyncio.run(_revoke_all(options.dsn, config))
+    except KeyboardInterrupt:
+        print(f"\naiosess: {outcome}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except (SessionError, ValueError) as error:
+        sys.exit(f"aiosess: {_explain(error)}")
+    print("Everybody is signed out.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="aiosess", description="Login sessions in PostgreSQL.")
+    parser.add_argument("--version", action="version", version=f"aiosess {version('aiosess')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    revoke_all = commands.add_parser(
+        "revoke-all",
+        help="sign everybody out, at once and everywhere",
+        description="Sign everybody out, at once and everywhere, after asking.",
+        epilog="example: AIOSESS_DSN=postgresql://app@db.example/shop aiosess revoke-all",
+    )
+    # A password on the command line is seen by everybody on the machine.
+    known = next(filter(None, map(os.environ.get, DSN_VARIABLES)), None)
+    revoke_all.add_argument("--dsn", default=known, help=f"default: ${', else $'.join(DSN_VARIABLES)}")
+    revoke_all.add_argument("--schema", default="public", help="of the tables (default: %(default)s)")
+    revoke_all.add_argument("--yes", action="store_true", help="do not ask")
+    return parser
+
+
+def _agrees(question: str) -> bool:
+    try:
+        return input(question) == "yes"
+    except EOFError:
+        return False
+
+
+async def _question(dsn: str, config: SessionConfig) -> str:
+    async with _opened(dsn, config) as (database, store):
+        count = await store.count()
+        ((name,),) = await database.fetch(statement("database_name", config.schema))
+    sessions = "the only session" if count == 1 else f"all {count:,} sessions"
+    return f"Sign out {sessions} in {name} at {_host(dsn)}? Type yes: "
+
+
+async def _revoke_all(dsn: str, config: SessionConfig) -> None:
+    async with _opened(dsn, config) as (_, store):
+        await store.revoke_all()
+
+
+@asynccontextmanager
+async def _opened(dsn: str, config: SessionConfig) -> AsyncIterator[tuple[Database, SessionStore]]:
+    """Give the store of a database that answers and has our tables."""
+    database = Database(config)
+    try:
+        await database.connect(dsn)
+        await schema.prepare(database, config.schema, migrate=False)
+        yield database, SessionStore(database, config, lambda _event: None)
+    finally:
+        await database.close()
+
+
+def _host(dsn: str) -> str:
+    """Return where a DSN leads, without its user and password."""
+    parts = urlsplit(dsn)
+    elsewhere = parse_qs(parts.query).get("host", [os.environ.get("PGHOST", "this machine")])
+    return parts.netloc.rpartition("@")[2] or elsewhere[0]
+
+
+def _explain(error: Exception) -> str:
+    """Say what went wrong, in plain words where it is a mistake that people make."""
+    cause = error.__cause__ or error.__context__ or error
+    return _REASONS.get(type(cause).__name__, str(error))
