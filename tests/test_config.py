@@ -1,10 +1,13 @@
 """The options: what each refuses, how they go together, and the presets' numbers."""
 
+import ast
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, fields, replace
 from datetime import timedelta
 from ipaddress import ip_network
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -37,6 +40,18 @@ def assert_refused(option: str, **options: Any) -> str:
     return str(caught.value)
 
 
+def field_docstrings() -> dict[str, str]:
+    """Return the text that stands under each field of SessionConfig."""
+    [definition] = ast.parse(inspect.getsource(SessionConfig)).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for name, text in pairwise(definition.body):
+        match name, text:
+            case ast.AnnAssign(target=ast.Name(id=option)), ast.Expr(value=ast.Constant(value=str(words))):
+                found[option] = words
+    return found
+
+
 def test_every_option_is_tried_here() -> None:
     """No option is left out of these tests."""
     assert sorted(SPANS + COUNTS + NAMES + CHOICES + SWITCHES + OTHERS) == sorted(OPTIONS)
@@ -44,8 +59,8 @@ def test_every_option_is_tried_here() -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_option_is_documented(option: str) -> None:
-    """Each option is described in the class's docstring."""
-    assert f"\n    {option}: " in (inspect.getdoc(SessionConfig) or "")
+    """Each option has a text of at least a sentence under its field."""
+    assert re.match(r"[A-Z][^\n]{15,}\.", inspect.cleandoc(field_docstrings()[option]))
 
 
 def test_defaults() -> None:
