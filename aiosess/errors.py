@@ -4,20 +4,22 @@ Every error of aiosess, in one tree.
 ::
 
     Exception
-     ├── SessionError            .status is the HTTP status it becomes when it leaves a handler
-     │    ├── NotAuthenticated   401  nobody is signed in
-     │    ├── SessionNotFound    404  not one of this user's sessions (or no session at all)
+     ├── SessionError            .status is the HTTP status of the response, if a handler does not catch the error
+     │    ├── NotAuthenticated   401  no user is signed in
+     │    ├── SessionNotFound    404  the id names no session of this user
      │    ├── SessionRevoked     401  the session ended while this request ran
-     │    ├── StoreUnavailable   503  PostgreSQL did not answer, or not in time
-     │    ├── ResponseStarted    500  the headers are out: the cookie can no longer be changed
-     │    └── SchemaMismatch     500  the database's schema is absent, older or newer than this library's
+     │    ├── StoreUnavailable   503  PostgreSQL did not answer in time
+     │    ├── ResponseStarted    500  the headers are sent, so the cookie cannot change
+     │    └── SchemaMismatch     500  the database's tables are absent, too old or too new for this library
      ├── NotInstalled            RuntimeError; aiosess.setup(app, …) was not called
      └── ValueError
           ├── ConfigError        an option is wrong; raised at start-up and names the option
-          └── InvalidData        session data or a user id that PostgreSQL could not keep exactly
+          └── InvalidData        PostgreSQL could not keep session data or a user id exactly
 
 No message holds a token, a secret, an id or a value of the session's data.
 """
+
+from typing import ClassVar
 
 __all__ = (
     "ConfigError",
@@ -34,18 +36,18 @@ __all__ = (
 
 
 class SessionError(Exception):
-    """Base of what can go wrong with a session while a request runs."""
+    """The base of the errors that a request can meet; ``status`` is the HTTP status of the response."""
 
     status = 500
 
 
 class NotAuthenticated(SessionError):
-    """Nobody is signed in, and the operation needs somebody who is."""
+    """No user is signed in, and the operation needs one."""
 
     status = 401
 
     def __init__(self, message: str = "nobody is signed in") -> None:
-        """Say that nobody is signed in."""
+        """Take a message."""
         super().__init__(message)
 
 
@@ -53,52 +55,54 @@ class SessionNotFound(SessionError):
     """
     The id names no session of this user.
 
-    Unknown, malformed, ended and foreign ids are told apart by nothing, so
-    that ids cannot be probed (ASVS 5.0, 8.2.2).
+    Foreign, unknown, ended and malformed ids all give the same error, so that
+    nobody can probe for ids (ASVS 5.0, 8.2.2).
     """
 
     status = 404
 
     def __init__(self, message: str = "no such session") -> None:
-        """Say that there is no such session."""
+        """Take a message."""
         super().__init__(message)
 
 
 class SessionRevoked(SessionError):
-    """The session ended while this request ran; nothing was written."""
+    """The session ended while this request ran; aiosess wrote nothing."""
 
     status = 401
 
     def __init__(self, message: str = "the session has ended") -> None:
-        """Say that the session has ended."""
+        """Take a message."""
         super().__init__(message)
 
 
 class StoreUnavailable(SessionError):
     """
-    PostgreSQL did not answer, or not within the deadline.
+    PostgreSQL did not answer before the deadline.
 
-    It is unknown who is asking: neither anonymous nor signed in. A write that
-    raises this may or may not have been carried out.
+    The request is neither anonymous nor signed in: aiosess does not know. A write
+    that raises this error may have happened or not. ``retry_after`` is the
+    response's ``Retry-After``, in seconds.
     """
 
     status = 503
+    retry_after: ClassVar[int] = 2  # a PostgreSQL server restarts in about that time
 
     def __init__(self, message: str = "the session store does not answer") -> None:
-        """Say that the store does not answer."""
+        """Take a message."""
         super().__init__(message)
 
 
 class ResponseStarted(SessionError):
-    """The response's headers are out, so the cookie cannot change any more; nothing was written."""
+    """The response's headers are sent, so the cookie cannot change; aiosess wrote nothing."""
 
     def __init__(self, message: str = "the response has started: its cookie can no longer be changed") -> None:
-        """Say that it is too late."""
+        """Take a message."""
         super().__init__(message)
 
 
 class SchemaMismatch(SessionError):
-    """The database's schema is absent, incomplete, older or newer than this version of aiosess needs."""
+    """The database's tables are absent, incomplete, too old or too new for this version of aiosess."""
 
 
 class NotInstalled(RuntimeError):
@@ -114,4 +118,4 @@ class ConfigError(ValueError):
 
 
 class InvalidData(ValueError):
-    """Session data or a user id that PostgreSQL would refuse, or would not give back exactly as it was."""
+    """PostgreSQL would refuse this session data or user id, or would return it changed."""

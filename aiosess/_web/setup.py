@@ -29,7 +29,6 @@ log = logging.getLogger("aiosess")
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
-RETRY_AFTER: Final = 2  # seconds; a server that restarts is back in about that time
 MAX_COOKIE_BYTES: Final = 512
 CONNECT_AGAIN_EVERY: Final = 1.0  # seconds
 _UNCHECKED = "__aiosess_unchecked__"
@@ -222,7 +221,7 @@ def _is_unchecked(route: web.AbstractRoute) -> bool:
 def _as_response(error: SessionError) -> web.HTTPException:
     headers = {hdrs.CACHE_CONTROL: "no-store"}
     if isinstance(error, StoreUnavailable):
-        return web.HTTPServiceUnavailable(headers=headers | {hdrs.RETRY_AFTER: str(RETRY_AFTER)})
+        return web.HTTPServiceUnavailable(headers=headers | {hdrs.RETRY_AFTER: str(error.retry_after)})
     for kind in (web.HTTPUnauthorized, web.HTTPNotFound):
         if kind.status_code == error.status:
             return kind(headers=headers)

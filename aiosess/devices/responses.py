@@ -8,11 +8,11 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from markupsafe import Markup
 
-from aiosess._web.setup import RETRY_AFTER
 from aiosess.devices.listing import Place
 from aiosess.devices.negotiation import best_language, wants_json
 from aiosess.devices.rendering import Templates
 from aiosess.devices.texts import Speech
+from aiosess.errors import StoreUnavailable
 
 # Nothing from elsewhere, no inline script or style, in nobody's frame (ASVS 5.0, 3.4).
 HEADERS: Final = {
@@ -83,7 +83,7 @@ class Answers:
 
         """
         speech, text = self.speech(request), f"problem.{kind or status.value}"
-        headers = {hdrs.RETRY_AFTER: str(RETRY_AFTER)} if status in _TRY_AGAIN else {}
+        headers = {hdrs.RETRY_AFTER: str(StoreUnavailable.retry_after)} if status in _TRY_AGAIN else {}
         if wants_json(request.headers.get(hdrs.ACCEPT, "")):
             content: dict[str, object] = {"type": f"urn:aiosess:problem:{kind}"} if kind else {}
             content |= {"title": speech.plain(text), "status": status.value, "detail": speech.plain(f"{text}.about")}
