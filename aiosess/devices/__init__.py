@@ -1,13 +1,15 @@
 """
-The devices page: where somebody is signed in, and how to end it. Jinja lives in this room only.
+The devices page: it shows users where they are signed in, and lets them end those sessions.
 
 ::
 
     aiosess.setup_devices(app)      # GET /account/devices
 
-It is HTML first and complete without scripts; the same routes speak JSON (``openapi.json`` beside the page describes
-it), and a small script keeps an open page up to date. Whoever can see the page can end one session or all; ending
-others needs a recent proof of who they are (ASVS 5.0, 7.5.2).
+The page is HTML and works without scripts. The same routes speak JSON (``openapi.json`` beside the page describes it),
+and a small script keeps an open page up to date. A user who sees the page can end their own session; to end another
+one they need a recent sign-in (ASVS 5.0, 7.5.2).
+
+Applications use the names in ``__all__``; the modules below this one are private.
 """
 
 from aiosess._web.redirects import local_path

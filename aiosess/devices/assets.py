@@ -1,4 +1,4 @@
-"""The stylesheet and the script, served from below the page's own path: no build step, no other host."""
+"""The stylesheet, the script and the icon: served below the page's path, without a build step or another host."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -14,7 +14,7 @@ _KINDS: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/sv
 
 
 class Asset:
-    """A file that is kept in memory; its address changes with its content, so that browsers may keep it for good."""
+    """A file in memory; its address changes with its content, so browsers may cache it for ever."""
 
     def __init__(self, name: str) -> None:
         """Read the file."""
@@ -28,8 +28,8 @@ class Asset:
     async def serve(self, request: web.Request) -> web.Response:
         """Return the file."""
         response = web.Response(body=self._body, content_type=self._type, charset="utf-8")
-        is_this = request.query.get("v") == self.version
-        response.headers[hdrs.CACHE_CONTROL] = "public, max-age=31536000, immutable" if is_this else "no-cache"
+        is_current = request.query.get("v") == self.version
+        response.headers[hdrs.CACHE_CONTROL] = "public, max-age=31536000, immutable" if is_current else "no-cache"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 

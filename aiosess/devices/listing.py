@@ -1,4 +1,4 @@
-"""What the page shows of sessions."""
+"""The page's list of sessions, for templates and as JSON."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,32 +7,33 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from aiosess.devices.texts import Speech
+from aiosess.devices.texts import Translation
 from aiosess.session import DeviceType, Session, SessionPage, Tally
 
 PER_PAGE: Final = 50
 
-Place = Callable[[str | None, str], str | None]
+# An address and a language give the name of a place, or None.
+FindPlace = Callable[[str | None, str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An instant, as machines and people read it."""
+    """An instant in three forms: for programs, to the second, and relative to now."""
 
     iso: str
     exact: str
     ago: Markup
 
     @classmethod
-    def of(cls, instant: datetime, now: datetime, speech: Speech) -> "Moment":
-        """Spell an instant."""
+    def of(cls, instant: datetime, now: datetime, translation: Translation) -> "Moment":
+        """Format an instant."""
         exact = f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        return cls(_iso(instant), exact, speech.ago(instant, now))
+        return cls(_iso(instant), exact, translation.ago(instant, now))
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """A session as a row of the list."""
+class ListedSession:
+    """One session as the page shows it; nobody can use it to get in."""
 
     id: str
     name: str
@@ -43,64 +44,65 @@ class Device:
     active: Moment
     is_current: bool
 
+    @classmethod
+    def of(cls, session: Session, now: datetime, translation: Translation, find_place: FindPlace) -> "ListedSession":
+        """Take the fields that the page shows; data and User-Agent stay out."""
+        return cls(
+            id=str(session.id),
+            name=session.device_name,
+            type=session.device_type,
+            ip=session.ip,
+            place=find_place(session.ip, translation.language),
+            signed_in=Moment.of(session.created_at, now, translation),
+            active=Moment.of(session.last_active_at, now, translation),
+            is_current=session.is_current,
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class DeviceList:
-    """A page of the list; ``stamp`` is another one whenever a session began or ended."""
+class SessionList:
+    """One page of a user's sessions; ``stamp`` changes when a session of this user begins or ends."""
 
-    devices: tuple[Device, ...]
+    sessions: tuple[ListedSession, ...]
     total: int
     page: int
     pages: int
     stamp: str
 
+    @classmethod
+    def of(cls, page: SessionPage, number: int, translation: Translation, find_place: FindPlace) -> "SessionList":
+        """Format the sessions of one page."""
+        return cls(
+            sessions=tuple(
+                ListedSession.of(session, page.read_at, translation, find_place) for session in page.sessions
+            ),
+            total=page.tally.total,
+            page=number,
+            pages=count_pages(page.tally.total),
+            stamp=stamp_of(page.tally),
+        )
 
-def device_of(session: Session, now: datetime, speech: Speech, place: Place) -> Device:
-    """Return what is shown of a session: no data, no User-Agent, and nothing that anybody could get in with."""
-    return Device(
-        id=str(session.id),
-        name=session.device_name,
-        type=session.device_type,
-        ip=session.ip,
-        place=place(session.ip, speech.language),
-        signed_in=Moment.of(session.created_at, now, speech),
-        active=Moment.of(session.last_active_at, now, speech),
-        is_current=session.is_current,
-    )
-
-
-def list_of(page: SessionPage, number: int, speech: Speech, place: Place) -> DeviceList:
-    """Return what is shown of a page."""
-    return DeviceList(
-        devices=tuple(device_of(session, page.read_at, speech, place) for session in page.sessions),
-        total=page.tally.total,
-        page=number,
-        pages=count_pages(page.tally.total),
-        stamp=stamp_of(page.tally),
-    )
-
-
-def as_json(listed: DeviceList, csrf_token: str) -> dict[str, Any]:
-    """Return the same for a program."""
-    return {
-        "sessions": [
-            {
-                "id": device.id,
-                "device_name": device.name,
-                "device_type": device.type,
-                "ip": device.ip,
-                "place": device.place,
-                "created_at": device.signed_in.iso,
-                "last_active_at": device.active.iso,
-                "is_current": device.is_current,
-            }
-            for device in listed.devices
-        ],
-        "total": listed.total,
-        "page": listed.page,
-        "pages": listed.pages,
-        "csrf_token": csrf_token,
-    }
+    def as_json(self, csrf_token: str) -> dict[str, Any]:
+        """Return the list as ``openapi.json`` describes it."""
+        return {
+            "sessions": [
+                {
+                    "id": session.id,
+                    "device_name": session.name,
+                    "device_type": session.type,
+                    "ip": session.ip,
+                    "place": session.place,
+                    "created_at": session.signed_in.iso,
+                    "last_active_at": session.active.iso,
+                    "is_current": session.is_current,
+                }
+                for session in self.sessions
+            ],
+            "total": self.total,
+            "page": self.page,
+            "pages": self.pages,
+            "csrf_token": csrf_token,
+        }
 
 
 def count_pages(total: int) -> int:
@@ -109,7 +111,7 @@ def count_pages(total: int) -> int:
 
 
 def stamp_of(tally: Tally) -> str:
-    """Spell a tally in a few characters."""
+    """Encode a tally in a few characters."""
     newest = 0 if tally.newest_at is None else int(tally.newest_at.timestamp() * 1_000_000)
     return f"{tally.total:x}-{newest:x}"
 

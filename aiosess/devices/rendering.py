@@ -1,9 +1,9 @@
 """
-Templates: ours, and the application's that override them.
+Templates: those of aiosess, and those of the application that override them.
 
-The environment is our own, so that escaping depends on nobody (it is always on). When the application uses
-aiohttp-jinja2, its templates, filters, globals and extensions are there too: a template of its own that is named like
-one of ours comes first, and may extend ours under the name ``!aiosess/…``.
+The page has a Jinja environment of its own, where escaping is always on. If the application uses aiohttp-jinja2, its
+templates, filters, globals and extensions work here too. A template of the application overrides the one of aiosess
+with the same name, and may extend it under the name ``!aiosess/…``.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from markupsafe import Markup
 from aiosess._web.csrf import csrf_field
 
 _HERE: Final = Path(__file__).parent
-# Built in, the templates are in the package; in a checkout they are beside it.
+# A wheel has the templates inside the package; a checkout has them beside it.
 _FOLDERS: Final = (_HERE.parent / "templates", _HERE.parent.parent / "templates" / "aiosess")
 
 
@@ -25,16 +25,16 @@ class Templates:
     """Renders templates for requests of one application."""
 
     def __init__(self) -> None:
-        """Look for no template yet: the application may set up its own after us."""
+        """Load nothing yet: the application may call ``aiohttp_jinja2.setup()`` later."""
         self._environment: jinja2.Environment | None = None
 
     def render(self, request: web.Request, name: str, context: dict[str, Any]) -> Markup:
-        """Return a template, filled; what the application's context processors gave is there as well."""
+        """Render a template; it also gets the values of the application's context processors."""
         if self._environment is None:
             self._environment = _environment(request.config_dict.get(aiohttp_jinja2.APP_KEY))
         own = request.get(aiohttp_jinja2.REQUEST_CONTEXT_KEY) or {}
         template = self._environment.get_template(f"aiosess/{name}.html")
-        return Markup(template.render({**own, **context}))  # noqa: S704 - made by a template that escapes
+        return Markup(template.render({**own, **context}))  # noqa: S704 - the template escapes
 
 
 def _environment(host: jinja2.Environment | None) -> jinja2.Environment:
@@ -51,7 +51,7 @@ def _environment(host: jinja2.Environment | None) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     if host is not None:
-        # Jinja's own filters win: ours must not escape less because the host's `escape` does.
+        # Jinja's own filters win: a weaker `escape` of the application must not reach this page.
         made.filters = {**host.filters, **made.filters}
         made.tests = {**host.tests, **made.tests}
         made.globals = {**host.globals, **made.globals}

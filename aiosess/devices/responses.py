@@ -1,4 +1,4 @@
-"""Responses: pages in the visitor's language, JSON, problems (RFC 9457), and the headers that all of them have."""
+"""Responses: pages in the browser's language, JSON, problem details (RFC 9457), and the headers of all of them."""
 
 import json
 from collections.abc import Mapping
@@ -8,64 +8,65 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from markupsafe import Markup
 
-from aiosess.devices.listing import Place
+from aiosess.devices.listing import FindPlace
 from aiosess.devices.negotiation import best_language, wants_json
 from aiosess.devices.rendering import Templates
-from aiosess.devices.texts import Speech
+from aiosess.devices.texts import Translation
 from aiosess.errors import StoreUnavailable
 
-# Nothing from elsewhere, no inline script or style, in nobody's frame (ASVS 5.0, 3.4).
+# No content of other origins, no inline script or style, no frame around the page (ASVS 5.0, 3.4).
 HEADERS: Final = {
     hdrs.CACHE_CONTROL: "no-store",
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    # Not "no-referrer", with which browsers send "Origin: null" with our own forms.
+    # "no-referrer" would make browsers send "Origin: null" with the page's own forms.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-# What the client sent decides what it gets.
+# These request headers decide about the response.
 _VARY: Final = "Accept, Accept-Language"
+_RETRY: Final = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 
 
-def nowhere(_address: str | None, _language: str) -> None:
-    """Know no place: no GeoIP file was named."""
+def no_place(_address: str | None, _language: str) -> None:
+    """Find no place: the application named no GeoIP file."""
 
 
-class Answers:
-    """Makes the responses of one installation of the page."""
+class Responses:
+    """Makes the responses of one devices page."""
 
-    def __init__(self, sign_in: str, speeches: Mapping[str, Speech], place: Place | None) -> None:
-        """Take where to sign in again, the languages, and what tells where an address is."""
+    def __init__(self, sign_in: str, translations: Mapping[str, Translation], find_place: FindPlace | None) -> None:
+        """Take the path of the sign-in page, the languages, and the GeoIP look-up."""
         self._sign_in = sign_in
-        self._speeches = speeches
+        self._translations = translations
         self._templates = Templates()
-        self.place: Place = place or nowhere
-        self.root: web.AbstractResource  # where the page is: set when it is mounted
-        self.versions: dict[str, str] = {}  # of the assets, by name
+        self.find_place: FindPlace = find_place or no_place
+        self.root: web.AbstractResource  # the page itself; setup_devices() sets it
+        self.versions: dict[str, str] = {}  # the version of each asset, by name
 
-    def speech(self, request: web.Request) -> Speech:
-        """Return the language to speak."""
-        return self._speeches[best_language(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""), self._speeches)]
+    def translation(self, request: web.Request) -> Translation:
+        """Return the texts in the language that the browser prefers."""
+        return self._translations[best_language(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""), self._translations)]
 
     def render(self, request: web.Request, name: str, **context: object) -> Markup:
-        """Return a template, filled."""
-        root, speech = self.path(), self.speech(request)
+        """Render a template."""
+        root, translation = self.path(), self.translation(request)
         assets = {asset: f"{root}/{asset}?v={version}" for asset, version in self.versions.items()}
-        base = {"request": request, "t": speech, "root": root, "assets": assets, "sign_in": self._sign_in}
+        base = {"request": request, "t": translation, "root": root, "assets": assets, "sign_in": self._sign_in}
         return self._templates.render(request, name, base | context)
 
     def path(self, below: str = "") -> str:
-        """Return the path of the page, or of one below it, with the prefix of a sub-application."""
+        """Return the path of the page, or of a route below it, with the prefix of a sub-application."""
         return str(self.root.url_for()) + below
 
     def page(
         self, request: web.Request, name: str, status: int = HTTPStatus.OK, *, signed_in: bool, **context: object
     ) -> web.Response:
-        """Return a page."""
+        """Return an HTML page."""
         text = self.render(request, name, signed_in=signed_in, **context)
-        headers = HEADERS | {hdrs.VARY: _VARY, hdrs.CONTENT_LANGUAGE: self.speech(request).language}
+        headers = HEADERS | {hdrs.VARY: _VARY, hdrs.CONTENT_LANGUAGE: self.translation(request).language}
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)
 
     def json(self, content: Mapping[str, Any], status: int = HTTPStatus.OK, kind: str = "json") -> web.Response:
@@ -76,29 +77,30 @@ class Answers:
 
     def problem(self, request: web.Request, status: HTTPStatus, kind: str = "", **details: object) -> web.Response:
         """
-        Return what went wrong, as JSON or as a page; nothing in it depends on what was asked for.
+        Return an error as JSON or as a page; it never repeats the request.
 
         Raises:
-            HTTPUnauthorized: nobody is signed in, and the client reads HTML: the application may lead to its sign-in.
+            HTTPUnauthorized: the status is 401 and the client reads HTML; the application may redirect to its sign-in.
 
         """
-        speech, text = self.speech(request), f"problem.{kind or status.value}"
-        headers = {hdrs.RETRY_AFTER: str(StoreUnavailable.retry_after)} if status in _TRY_AGAIN else {}
+        translation, text = self.translation(request), f"problem.{kind or status.value}"
+        headers = {hdrs.RETRY_AFTER: str(StoreUnavailable.retry_after)} if status in _RETRY else {}
         if wants_json(request.headers.get(hdrs.ACCEPT, "")):
             content: dict[str, object] = {"type": f"urn:aiosess:problem:{kind}"} if kind else {}
-            content |= {"title": speech.plain(text), "status": status.value, "detail": speech.plain(f"{text}.about")}
+            content |= {
+                "title": translation.plain(text),
+                "status": status.value,
+                "detail": translation.plain(f"{text}.about"),
+            }
             response = self.json(content | details, status, "problem+json")
         else:
-            # All other problems come after it was found out who is asking.
+            # Every other problem occurs after the session was checked.
             signed_in = status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE}
             response = self.page(request, "problem", status, signed_in=signed_in, problem=text, code=status.value)
         response.headers.update(headers)
         if status is HTTPStatus.UNAUTHORIZED and response.content_type == "text/html":
             raise web.HTTPUnauthorized(text=response.text, content_type="text/html", headers=_without_type(response))
         return response
-
-
-_TRY_AGAIN: Final = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 def redirect(to: str) -> web.HTTPSeeOther:

@@ -1,4 +1,4 @@
-"""What the page says, in English and German; an application may replace any of it and add languages."""
+"""The texts of the page in English and German; an application may replace texts and add languages."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -171,28 +171,28 @@ _MONTH = timedelta(days=30)
 _UNITS = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
 
 
-class Speech:
-    """One language: ``speech("active", when=…)`` is a text with its gaps filled, escaped for HTML."""
+class Translation:
+    """The texts in one language: ``translation("active", when=…)`` fills a text's gaps and escapes it for HTML."""
 
     def __init__(self, language: str, texts: Mapping[str, str]) -> None:
-        """Take the texts of a language; what it lacks is said in English."""
+        """Take the texts of a language; English fills in for those that it lacks."""
         self.language = language
         self._texts = {**ENGLISH, **texts}
 
     def __call__(self, key: str, **values: object) -> Markup:
-        """Return a text; values are escaped, unless they are markup."""
+        """Return a text with its gaps filled; escape the values that are not Markup."""
         return escape(self._texts[key]).format(**values)
 
     def plain(self, key: str) -> str:
-        """Return a text without gaps, not escaped: for JSON."""
+        """Return a text for JSON: without gaps, and not escaped."""
         return self._texts[key]
 
     def count(self, key: str, count: int) -> Markup:
-        """Return the text for one or for many."""
+        """Return a text in its singular or plural form."""
         return self(f"{key}.{'one' if count == 1 else 'many'}", count=count)
 
     def ago(self, instant: datetime, now: datetime) -> Markup:
-        """Say how long ago something was, as people do; after a month, when."""
+        """Return a span like "2 hours ago"; a date, if it is longer than 30 days."""
         span = now - instant
         if span > _MONTH:
             month = self._texts["months"].split()[instant.month - 1]
@@ -203,12 +203,12 @@ class Speech:
         return self("now")
 
 
-def speeches(texts: Texts | None) -> dict[str, Speech]:
+def translations(texts: Texts | None) -> dict[str, Translation]:
     """
-    Return the languages, those that the application adds included; the first is for who reads none of them.
+    Return the texts by language, with those of the application; the first language is the default.
 
     Raises:
-        ConfigError: a text is unknown, no text, or has a gap that nothing fills.
+        ConfigError: a text of the application has an unknown key, a wrong type or an unknown gap.
 
     """
     merged = {language: dict(ours) for language, ours in OURS.items()}
@@ -216,7 +216,7 @@ def speeches(texts: Texts | None) -> dict[str, Speech]:
         for key, text in own.items():
             _check(language, key, text)
         merged.setdefault(language.lower(), {}).update(own)
-    return {language: Speech(language, known) for language, known in merged.items()}
+    return {language: Translation(language, known) for language, known in merged.items()}
 
 
 def _check(language: str, key: str, text: object) -> None:
@@ -226,10 +226,10 @@ def _check(language: str, key: str, text: object) -> None:
         raise ConfigError(message)
     try:
         if not isinstance(text, str):
-            raise ValueError(text)  # noqa: TRY004, TRY301 - told below like the others
+            raise ValueError(text)  # noqa: TRY004, TRY301 - the same message as for the other mistakes
         text.format_map(dict.fromkeys(("count", "when", "device", "page", "pages", "day", "month", "year"), ""))
-        if key == "months" and len(text.split()) != 12:  # noqa: PLR2004 - months
-            raise ValueError(text)  # noqa: TRY301 - the same
+        if key == "months" and len(text.split()) != 12:  # noqa: PLR2004 - a year has 12 months
+            raise ValueError(text)  # noqa: TRY301 - the same message
     except (ValueError, LookupError, AttributeError) as error:
         message = f"{where}: is no text, or has other gaps than {ENGLISH[key]!r}"
         raise ConfigError(message) from error

@@ -1,4 +1,4 @@
-"""Open pages learn that a user's sessions changed: one query a second for all pages of a process."""
+"""Tell open pages that a user's sessions changed, with one query a second for all pages of a process."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from aiosess.session import Tally
 log = logging.getLogger("aiosess")
 
 ASK_EVERY: Final = 1.0  # seconds
-KEEP_ALIVE: Final = 20.0  # seconds; proxies end connections that are silent for a minute or less
+KEEP_ALIVE: Final = 20.0  # seconds; many proxies end a connection that is silent for a minute
 MAX_PAGES: Final = 30  # open pages of one user in one process
 
 
@@ -21,58 +21,58 @@ class TooManyPages(Exception):
     """The user has too many pages open."""
 
 
-class Page:
-    """One open page: what its user's tally is now, and a wait for the next one."""
+class OpenPage:
+    """One page that a browser has open."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Start without a tally."""
         self._tally: Tally | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._closed = False
 
-    def tell(self, tally: Tally) -> None:
-        """Take over a tally; another one than before is news."""
+    def update(self, tally: Tally) -> None:
+        """Take the user's tally; wake the iteration if it differs from the last one."""
         if tally != self._tally:
             self._tally = tally
-            self._news.set()
+            self._changed.set()
 
     def close(self) -> None:
-        """End the iteration: the process shuts down."""
+        """End the iteration, because the process shuts down."""
         self._closed = True
-        self._news.set()
+        self._changed.set()
 
     async def tallies(self) -> AsyncIterator[Tally | None]:
-        """Give the tally as soon as it is known and whenever it changes; None when nothing did for some time."""
+        """Give the first tally and each change; give None after 20 seconds without a change."""
         while not self._closed:
             with suppress(TimeoutError):
                 async with asyncio.timeout(KEEP_ALIVE):
-                    await self._news.wait()
+                    await self._changed.wait()
             if not self._closed:
-                yield self._tally if self._news.is_set() else None
-            self._news.clear()
+                yield self._tally if self._changed.is_set() else None
+            self._changed.clear()
 
 
-class Watch:
+class OpenPages:
     """The open pages of this process, by user."""
 
     def __init__(self) -> None:
-        """Watch nobody yet."""
-        self._pages: dict[str, set[Page]] = {}
+        """Start without a page; the first page starts the queries."""
+        self._pages: dict[str, set[OpenPage]] = {}
         self._task: asyncio.Task[None] | None = None
 
     @contextmanager
-    def page(self, user_id: str, store: SessionStore) -> Iterator[Page]:
+    def add(self, user_id: str, store: SessionStore) -> Iterator[OpenPage]:
         """
-        Watch a user's sessions for a page, as long as it is open.
+        Keep a page of a user up to date, until the block ends.
 
         Raises:
-            TooManyPages: the user has opened too many.
+            TooManyPages: the user has too many pages open.
 
         """
         pages = self._pages.setdefault(user_id, set())
         if len(pages) >= MAX_PAGES:
             raise TooManyPages
-        page = Page()
+        page = OpenPage()
         pages.add(page)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(store))
@@ -84,7 +84,7 @@ class Watch:
                 self._pages.pop(user_id, None)
 
     async def close(self, _app: object = None) -> None:
-        """End all pages, so that the shutdown need not wait for them."""
+        """Close all pages, so that the shutdown does not wait for them."""
         for pages in self._pages.values():
             for page in pages:
                 page.close()
@@ -93,18 +93,18 @@ class Watch:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self, store: SessionStore) -> None:
-        """Ask once a second as long as a page is open."""
+        """Ask for the tallies once a second while a page is open."""
         while self._pages:
             try:
-                self._tell(await store.tally(tuple(self._pages)))
+                self._update(await store.tally(tuple(self._pages)))
             except StoreUnavailable:
                 log.debug("aiosess: open devices pages wait: PostgreSQL does not answer")
             await asyncio.sleep(ASK_EVERY)
 
-    def _tell(self, tallies: dict[str, Tally]) -> None:
+    def _update(self, tallies: dict[str, Tally]) -> None:
         for user_id, pages in self._pages.items():
             tally = tallies.get(user_id)
             if tally is None:
-                continue  # of a page whose session has just ended; the guard tells
+                continue  # all sessions of this user ended: guard() ends the stream
             for page in pages:
-                page.tell(tally)
+                page.update(tally)

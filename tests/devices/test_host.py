@@ -15,9 +15,9 @@ from aiohttp import web
 
 import aiosess
 from aiosess.devices import device_list
-from aiosess.devices.geoip import Places
+from aiosess.devices.geoip import GeoIPFile
 from aiosess.devices.negotiation import best_language
-from aiosess.devices.texts import ENGLISH, GERMAN, Speech, speeches
+from aiosess.devices.texts import ENGLISH, GERMAN, Translation, translations
 from tests.devices.test_page import PAGE, own_id, page_site, send, signed_in
 from tests.world.geoip import write_geoip
 from tests.world.site import make_app, visit
@@ -241,7 +241,7 @@ async def test_texts_of_the_application(dsn: str) -> None:
 def test_wrong_texts(texts: Any) -> None:
     """A text that does not exist, is none, or has gaps that nothing fills is found at start-up."""
     with pytest.raises(aiosess.ConfigError, match="texts: en"):
-        speeches(texts)
+        translations(texts)
 
 
 @pytest.mark.parametrize(
@@ -260,8 +260,8 @@ def test_wrong_texts(texts: Any) -> None:
 )
 def test_relative_times(span: timedelta, english: str, german: str) -> None:
     """Times read as people tell them."""
-    assert Speech("en", ENGLISH).ago(NOW - span, NOW) == english
-    assert Speech("de", GERMAN).ago(NOW - span, NOW) == german
+    assert Translation("en", ENGLISH).ago(NOW - span, NOW) == english
+    assert Translation("de", GERMAN).ago(NOW - span, NOW) == german
 
 
 # Places
@@ -286,10 +286,10 @@ def test_place_of_anything(tmp_path: Path) -> None:
     file = write_geoip(
         tmp_path / "x.mmdb", {"192.0.2.0/25": {"city": {"names": names}}, "192.0.2.128/25": {"country": "odd"}}
     )
-    places = Places(file)
+    places = GeoIPFile(file)
     for address in (None, "", "x", "1.2.3.4, 5.6.7.8", "::1", "8.8.8.8", "192.0.2.200"):
-        assert places.place(address, "en") is None
-    found = places.place("192.0.2.1", "de")
+        assert places.find_place(address, "en") is None
+    found = places.find_place("192.0.2.1", "de")
     assert found is not None
     assert found.startswith("\ufffdX\ufffdyyy")
     assert len(found) <= 80
@@ -298,8 +298,8 @@ def test_place_of_anything(tmp_path: Path) -> None:
 
 def test_country_file(tmp_path: Path) -> None:
     """A file that knows countries only gives those."""
-    places = Places(write_geoip(tmp_path / "c.mmdb", {"192.0.2.0/24": BERLIN}, "GeoLite2-Country"))
-    assert places.place("192.0.2.7", "en") == "Germany"
+    places = GeoIPFile(write_geoip(tmp_path / "c.mmdb", {"192.0.2.0/24": BERLIN}, "GeoLite2-Country"))
+    assert places.find_place("192.0.2.7", "en") == "Germany"
     places.close()
 
 
@@ -315,7 +315,7 @@ def test_without_geoip2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """Who names a file without the package is told what to install."""
     monkeypatch.setitem(sys.modules, "geoip2.database", None)
     with pytest.raises(aiosess.ConfigError, match=r"aiosess\[geoip\]"):
-        Places(tmp_path / "any")
+        GeoIPFile(tmp_path / "any")
 
 
 # Options

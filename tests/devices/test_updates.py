@@ -13,7 +13,7 @@ from aiohttp import ClientResponse, web
 import aiosess
 from aiosess.devices import updates
 from aiosess.devices.setup import DEVICES
-from aiosess.devices.updates import Watch
+from aiosess.devices.updates import OpenPages
 from aiosess.session import Tally
 from tests.devices.test_page import PAGE, own_id, page_site, signed_in
 from tests.world.relay import relayed
@@ -189,16 +189,16 @@ async def test_watch_closes_its_pages() -> None:
         async def tally(self, _users: object) -> dict[str, Tally]:
             return {}
 
-    watch = Watch()
-    await watch.close()
-    with watch.page("ada", Store()) as page:
+    open_pages = OpenPages()
+    await open_pages.close()
+    with open_pages.add("ada", Store()) as page:
 
         async def look() -> list[object]:
             return [tally async for tally in page.tallies()]
 
         looking = asyncio.create_task(look())
         await asyncio.sleep(0)
-        await watch.close()
+        await open_pages.close()
         assert await looking == []
 
 
@@ -227,14 +227,14 @@ async def test_closed_pages_are_forgotten(dsn: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(updates, "KEEP_ALIVE", 0.05)
     app = make_app(dsn)
     aiosess.setup_devices(app)
-    watch = app[DEVICES].views.watch
+    open_pages = app[DEVICES].open_pages
     async with visit(app, cancels=False) as site:
         async with feed(await signed_in(site)) as events:
             await events.next()
-            assert watch._pages
+            assert open_pages._pages
 
         async def rests() -> bool:
-            return watch._task is not None and watch._task.done() and not watch._pages
+            return open_pages._task is not None and open_pages._task.done() and not open_pages._pages
 
         await eventually(rests)
 
