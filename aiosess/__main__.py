@@ -2,5 +2,5 @@
 
 from aiosess.cli.main import main
 
-if __name__ == "__main__":  # pragma: no branch - nobody imports it
+if __name__ == "__main__":  # pragma: no branch - no module imports it
     main()

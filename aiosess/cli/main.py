@@ -1,4 +1,4 @@
-"""``aiosess``: what an operator does to all sessions at once, without the application."""
+"""The program ``aiosess``: it ends all sessions without the application."""
 
 import argparse
 import asyncio
@@ -20,10 +20,10 @@ from aiosess.errors import SessionError
 __all__ = ("main",)
 
 DSN_VARIABLES: Final = ("AIOSESS_DSN", "DATABASE_URL")
-INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
+INTERRUPTED: Final = 130  # 128 + SIGINT, the exit code that shells use
 
-# By the names of what asyncpg and asyncio raise: only the rooms of the database import asyncpg. Nothing of the DSN is
-# repeated, for where it is not valid nobody can tell what in it is the password.
+# Common mistakes, by the name of the exception, because only _postgres imports asyncpg. No message repeats the DSN: in
+# an invalid one, any part may be the password.
 _REASONS: Final = {
     "ClientConfigurationError": "the DSN is not valid: write it like postgresql://user@host:5432/database",
     "ValueError": "the DSN is not valid: write it like postgresql://user@host:5432/database",
@@ -37,16 +37,16 @@ _REASONS: Final = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; exits with 1 when it could not be done (130 after Ctrl-C), and says why on stderr."""
+    """Run one command; on failure, print the reason to stderr and exit with 1 (130 after Ctrl-C)."""
     options = _parser().parse_args(arguments)
     if not options.dsn:
         sys.exit(f"aiosess: give --dsn, or set {' or '.join(DSN_VARIABLES)}")
-    logging.getLogger("aiosess").setLevel(logging.CRITICAL)  # what goes wrong is said once, below
+    logging.getLogger("aiosess").setLevel(logging.CRITICAL)  # the error is printed once, below
     outcome = "nothing was done"
     try:
         config = SessionConfig(schema=options.schema)
-        # The question is asked outside of the event loop, which would keep Ctrl-C from whoever is asked.
-        if not options.yes and not _agrees(asyncio.run(_question(options.dsn, config))):
+        # Ask outside of the event loop: inside, Ctrl-C would not interrupt input().
+        if not options.yes and not _confirm(asyncio.run(_question(options.dsn, config))):
             sys.exit("aiosess: nothing was done")
         outcome = "interrupted: sessions may or may not have ended"
         asyncio.run(_revoke_all(options.dsn, config))
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Sign everybody out, at once and everywhere, after asking.",
         epilog="example: AIOSESS_DSN=postgresql://app@db.example/shop aiosess revoke-all",
     )
-    # A password on the command line is seen by everybody on the machine.
+    # Every user of the machine can read a password on a command line, so variables hold the DSN.
     known = next(filter(None, map(os.environ.get, DSN_VARIABLES)), None)
     revoke_all.add_argument("--dsn", default=known, help=f"default: ${', else $'.join(DSN_VARIABLES)}")
     revoke_all.add_argument("--schema", default="public", help="of the tables (default: %(default)s)")
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _agrees(question: str) -> bool:
+def _confirm(question: str) -> bool:
     try:
         return input(question) == "yes"
     except EOFError:
@@ -84,7 +84,7 @@ def _agrees(question: str) -> bool:
 
 
 async def _question(dsn: str, config: SessionConfig) -> str:
-    async with _opened(dsn, config) as (database, store):
+    async with _open(dsn, config) as (database, store):
         count = await store.count()
         ((name,),) = await database.fetch(statement("database_name", config.schema))
     sessions = "the only session" if count == 1 else f"all {count:,} sessions"
@@ -92,13 +92,13 @@ async def _question(dsn: str, config: SessionConfig) -> str:
 
 
 async def _revoke_all(dsn: str, config: SessionConfig) -> None:
-    async with _opened(dsn, config) as (_, store):
+    async with _open(dsn, config) as (_, store):
         await store.revoke_all()
 
 
 @asynccontextmanager
-async def _opened(dsn: str, config: SessionConfig) -> AsyncIterator[tuple[Database, SessionStore]]:
-    """Give the store of a database that answers and has our tables."""
+async def _open(dsn: str, config: SessionConfig) -> AsyncIterator[tuple[Database, SessionStore]]:
+    """Connect, check the tables, and give the store."""
     database = Database(config)
     try:
         await database.connect(dsn)
@@ -109,13 +109,13 @@ async def _opened(dsn: str, config: SessionConfig) -> AsyncIterator[tuple[Databa
 
 
 def _host(dsn: str) -> str:
-    """Return where a DSN leads, without its user and password."""
+    """Return the host of a DSN, without its user and password."""
     parts = urlsplit(dsn)
-    elsewhere = parse_qs(parts.query).get("host", [os.environ.get("PGHOST", "this machine")])
-    return parts.netloc.rpartition("@")[2] or elsewhere[0]
+    host = parse_qs(parts.query).get("host", [os.environ.get("PGHOST", "this machine")])
+    return parts.netloc.rpartition("@")[2] or host[0]
 
 
 def _explain(error: Exception) -> str:
-    """Say what went wrong, in plain words where it is a mistake that people make."""
+    """Return the reason of an error, in plain words for a common mistake."""
     cause = error.__cause__ or error.__context__ or error
     return _REASONS.get(type(cause).__name__, str(error))

@@ -1,4 +1,4 @@
-// Keeps the list of devices up to date. Without it the page is complete, and as old as it was loaded.
+// Keeps the list of devices up to date. The page works without it, but does not change then.
 "use strict";
 
 (() => {
@@ -9,7 +9,7 @@
   const live = () => region.querySelector(".as-live");
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-  // Times: relative ones go on, exact ones are in the visitor's zone.
+  // Update relative times; show exact times in the browser's time zone.
 
   const language = region.closest("[lang]")?.lang || navigator.language;
   const exact = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
@@ -26,7 +26,7 @@
     }
   };
 
-  // The list: rows that stay are left in place, so that nobody loses the focus or the place on the screen.
+  // Replace the list. Rows that stay are not replaced, so the focus and the scroll position stay too.
 
   const leave = (row) => {
     if (row.contains(document.activeElement)) live().focus();
@@ -79,7 +79,7 @@
     if (changed) status.textContent = told.changed;
   };
 
-  // This browser is out: nothing of the list stays on the screen.
+  // The session of this browser ended: remove the list from the screen.
 
   let isOver = false;
 
@@ -107,12 +107,12 @@
     card.focus();
   };
 
-  // Asking for the list: true, it is up to date; false, this browser is out; undefined, nobody answers.
+  // Fetch the list. True: it is up to date. False: the session ended. Undefined: the server does not answer.
 
   const refresh = async () => {
     try {
       const response = await fetch(told.list, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "manual" });
-      // 204: nobody is signed in. An application may have put its own answer before ours.
+      // 204: no session. An application may answer with a 401 or a redirect instead.
       if (response.status === 204 || response.status === 401 || response.type === "opaqueredirect") return false;
       if (!response.ok) return undefined;
       swap(await response.text());
@@ -122,7 +122,7 @@
     }
   };
 
-  // Listening: one connection as long as the page is to be seen; after a failure again, later and later.
+  // Listen while the page is visible, on one connection. After a failure, wait twice as long each time.
 
   const SOONEST = 1000;
   const LATEST = 60000;
@@ -159,7 +159,7 @@
       wait = SOONEST;
       if (event.data !== live().dataset.stamp) refresh();
     });
-    // Another tab may have signed in anew meanwhile: only the server knows.
+    // Another tab may have signed in since; only the server knows.
     source.addEventListener("ended", start);
     source.addEventListener("error", again);
   };
@@ -167,7 +167,7 @@
   document.addEventListener("visibilitychange", () => (document.hidden ? stop() : start()));
   addEventListener("pagehide", stop);
   addEventListener("pageshow", (event) => event.persisted && start());
-  // The notice is for once.
+  // A reload must not show the notice again.
   if (location.search.includes("done=")) history.replaceState(null, "", location.pathname);
   const clock = setInterval(tellTimes, 30000);
   tellTimes();
