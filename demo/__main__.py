@@ -24,14 +24,14 @@ from demo.accounts import SAMPLES, AccountsUnavailable
 from demo.app import make_app
 from demo.state import load_secret, load_tls
 
-HOST = "127.0.0.1"  # this machine only: the passwords are known to everybody
+HOST = "127.0.0.1"  # this machine only: everybody knows the passwords
 LAST_PORT = 65535
-STOP_WITHIN = 3.0  # seconds for requests that are under way
+STOP_WITHIN = 3.0  # seconds, for running requests
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class CannotStart(Exception):
-    """What to tell the user, in one line."""
+    """The demo cannot start; the message says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,14 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for number in STOPPING_SIGNALS:
-        # Until the site has handlers of its own: a KeyboardInterrupt, on whose way out the database is stopped.
+        # Raise KeyboardInterrupt until the site has its own handlers; on the way out, the database is stopped.
         signal.signal(number, signal.default_int_handler)
     try:
         secret, tls = _open(options)
         with _bound_socket(options.port) as listener, _database(options.state) as dsn:
             app = make_app(dsn, secret=secret, insecure_cookies=tls is None, fast=options.fast)
             asyncio.run(_serve(app, listener, dsn, tls))
-            for number in STOPPING_SIGNALS:  # impatience must not leave the database running
+            for number in STOPPING_SIGNALS:  # a second Ctrl-C must not leave the database running
                 signal.signal(number, signal.SIG_IGN)
     except (CannotStart, aiosess.ConfigError) as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description="The demo of aiosess, on this machine only.")
     parser.add_argument("--port", type=_port, default=8080, help="where to listen; 0 takes a free one (default: 8080)")
-    parser.add_argument("--tls", action="store_true", help="serve https, with a certificate made on the spot")
+    parser.add_argument("--tls", action="store_true", help="serve https, with a certificate made for it")
     parser.add_argument("--fast", action="store_true", help="replace tokens every 30 s, to see how a theft is found")
     parser.add_argument(
         "--state",
@@ -79,7 +79,7 @@ def _port(text: str) -> int:
 
 
 def _open(options: argparse.Namespace) -> tuple[str, ssl.SSLContext | None]:
-    """Return the secret, and the TLS side if it is wanted; both are made at the first start."""
+    """Return the secret, and the TLS context if asked for; the first start creates both."""
     try:
         options.state.mkdir(parents=True, exist_ok=True)
         return load_secret(options.state), load_tls(options.state) if options.tls else None
@@ -90,7 +90,7 @@ def _open(options: argparse.Namespace) -> tuple[str, ssl.SSLContext | None]:
 
 @contextmanager
 def _bound_socket(port: int) -> Iterator[socket.socket]:
-    """Take the port before the database starts, so that a port in use is told at once."""
+    """Bind the port before the database starts, so that the error for a port in use comes at once."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -105,14 +105,14 @@ def _bound_socket(port: int) -> Iterator[socket.socket]:
 
 @contextmanager
 def _database(state: Path) -> Iterator[str]:
-    """Return the DSN of DATABASE_URL's server, or of one of our own that runs as long as the site."""
+    """Give the DSN in DATABASE_URL, or start a server that runs as long as the site."""
     if given := os.environ.get("DATABASE_URL"):
         yield given
         return
     try:
         server = EmbeddedPostgres(state / "postgres")
     except RuntimeError as error:
-        message = "\n".join([str(error), *getattr(error, "__notes__", ())])  # the notes are the server's own words
+        message = "\n".join([str(error), *getattr(error, "__notes__", ())])  # the notes quote the server's log
         raise CannotStart(message) from error
     with server:
         yield server.dsn
@@ -143,14 +143,14 @@ async def _start(runner: web.AppRunner, dsn: str) -> None:
         AccountsUnavailable,
         aiosess.SessionError,
     ) as error:
-        # Only where, not how: a DSN may hold a password.
+        # Name the host only: the DSN may hold a password.
         host = urlsplit(dsn).hostname or "this machine"
         message = f"PostgreSQL at {host} cannot be used: {error}"
         raise CannotStart(message) from error
 
 
 def _announce(port: int, dsn: str, tls: ssl.SSLContext | None) -> None:
-    """Print where the site is and who may sign in."""
+    """Print the address of the site and the sample accounts."""
     scheme = "http" if tls is None else "https"
     lines = [
         "",
@@ -170,7 +170,7 @@ def _announce(port: int, dsn: str, tls: ssl.SSLContext | None) -> None:
 
 
 def _revoke_all(dsn: str) -> str:
-    """Return the command for a shell; a DSN that was given may hold a password, so it is not repeated."""
+    """Return the shell command; it does not repeat DATABASE_URL, which may hold a password."""
     program = Path(sys.executable).with_name("aiosess")
     if program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())

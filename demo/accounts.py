@@ -1,4 +1,4 @@
-"""Who may sign in: accounts in PostgreSQL, their passwords as Argon2id hashes, and what they have to be told."""
+"""Accounts in PostgreSQL: names, passwords as Argon2id hashes, and the thefts to report to each user."""
 
 import asyncio
 import json
@@ -17,27 +17,27 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 QUERY_TIMEOUT = 5  # seconds, waiting for a connection included
 NAME = re.compile(r"[a-z0-9_-]{1,32}")
-MAX_THEFTS = 5  # that one account is told of
-LONGEST_PASSWORD = 1024  # characters; hashing a megabyte would be work for nothing
+MAX_THEFTS = 5  # kept for one account
+LONGEST_PASSWORD = 1024  # characters; nobody has to hash a megabyte
 
-# Good passwords, though everybody knows them: the demo answers on this machine only.
+# Everybody knows these passwords, so the demo listens on this machine only.
 SAMPLES = {"ada": "bernoulli-numbers-by-steam", "grace": "nanosecond-of-copper-wire"}
 
 
 class AccountsUnavailable(Exception):
-    """PostgreSQL did not answer, or not in time."""
+    """PostgreSQL did not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who may sign in; ``id`` is what the sessions know them by."""
+    """A user who may sign in; ``id`` is the ``user_id`` of their sessions."""
 
     id: str
     name: str
 
     @property
     def display_name(self) -> str:
-        """The name as a greeting has it."""
+        """The name in a greeting."""
         return self.name.capitalize()
 
 
@@ -48,12 +48,12 @@ class Accounts:
         """Take the application's pool."""
         self._pool = pool
         self._hasher = PasswordHasher()
-        # A hash takes 64 MiB for its time, so a crowd must not have as many at once as it likes.
+        # One hash takes 64 MiB, so only a few run at once.
         self._turn = asyncio.Semaphore(os.cpu_count() or 1)
         self._nobody = ""
 
     async def prepare(self) -> None:
-        """Make the table and the sample accounts, where they are not there yet."""
+        """Create the table and the sample accounts if they are missing."""
         self._nobody = await self._hash("nobody has this account")
         async with self._connection() as connection:
             await connection.execute(
@@ -65,7 +65,7 @@ class Accounts:
                 )
                 """
             )
-            # What the account's pages are to say: that sessions were ended because two parties used them.
+            # The sessions that aiosess ended because two parties used them: each page reports them to the user.
             await connection.execute("alter table demo_accounts drop column if exists theft")
             await connection.execute(
                 "alter table demo_accounts add column if not exists thefts jsonb not null default '[]'"
@@ -81,7 +81,7 @@ class Accounts:
         return None if name is None else Account(account_id, name)
 
     async def note_theft(self, account_id: str, theft: dict[str, Any]) -> None:
-        """Keep what the account's pages are to say, until it was read; the latest come first."""
+        """Store a theft, newest first, until the user has read of it."""
         query = """
             update demo_accounts
             set thefts = jsonb_path_query_array(jsonb_build_array($2::text::jsonb) || thefts, $3::text::jsonpath)
@@ -91,7 +91,7 @@ class Accounts:
             await connection.execute(query, int(account_id), json.dumps(theft), f"$[0 to {MAX_THEFTS - 1}]")
 
     async def thefts(self, account_id: str) -> list[dict[str, Any]]:
-        """Return what is to be said, the latest first."""
+        """Return the thefts to report, newest first."""
         query = "select thefts::text from demo_accounts where id = $1"
         async with self._connection() as connection:
             text = await connection.fetchval(query, int(account_id))
@@ -99,8 +99,8 @@ class Accounts:
         return kept
 
     async def forget_thefts(self, account_id: str, until: datetime) -> None:
-        """Say no more of what was read: not of one that came while the page was open."""
-        # As text: all were written alike, in UTC.
+        """Forget the thefts that the user has read of; keep those that came while the page was open."""
+        # Compared as text: all instants have the same form, in UTC.
         query = """
             update demo_accounts
             set thefts = jsonb_path_query_array(thefts, '$[*] ? (@.at > $seen)', jsonb_build_object('seen', $2::text))
@@ -111,10 +111,10 @@ class Accounts:
 
     async def check(self, name: str, password: str) -> Account | None:
         """
-        Return the account whose name and password these are, or None.
+        Return the account with this name and password, or None.
 
-        An unknown name costs the same hashing as a wrong password, so that the
-        time tells nobody which accounts exist (ASVS 5.0, 6.3.8).
+        An unknown name takes the same hashing as a wrong password, so nobody can
+        learn from the time which accounts exist (ASVS 5.0, 6.3.8).
         """
         if len(password) > LONGEST_PASSWORD:
             return None
@@ -128,7 +128,7 @@ class Accounts:
         return account
 
     async def _record(self, name: str) -> asyncpg.Record | None:
-        # The query is made for a name that nobody can have, too: it costs time like any other.
+        # A malformed name is queried too, so it takes the same time.
         asked = name if NAME.fullmatch(name) else ""
         async with self._connection() as connection:
             return await connection.fetchrow("select id, name, password_hash from demo_accounts where name = $1", asked)
@@ -140,7 +140,7 @@ class Accounts:
             await connection.execute(query, name, hashed)
 
     async def _rehash(self, account: Account, old: str, password: str) -> None:
-        """Hash anew with today's parameters, unless the password has changed meanwhile."""
+        """Replace the hash by one with current parameters, unless the password changed meanwhile."""
         new = await self._hash(password)
         query = "update demo_accounts set password_hash = $1 where id = $2 and password_hash = $3"
         async with self._connection() as connection:
@@ -163,7 +163,7 @@ class Accounts:
             async with asyncio.timeout(QUERY_TIMEOUT), self._pool.acquire() as connection:
                 yield connection
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            # Not the error's text: it may repeat what was asked for. TimeoutError is an OSError.
+            # The error's text may repeat the query's arguments, so leave it out. TimeoutError is an OSError.
             message = f"the accounts' database does not answer ({type(error).__name__})"
             raise AccountsUnavailable(message) from error
 

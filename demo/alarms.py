@@ -1,4 +1,4 @@
-"""What the sessions tell the application: that one was used from two places, and is therefore over."""
+"""Report a stolen session to its user: two parties used it, so aiosess ended it."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from demo.accounts import ACCOUNTS
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one of the two was; two that look the same are equal."""
+class Party:
+    """The device and address of one of the two; equal if they look the same."""
 
     device: str
     ip: str
@@ -22,11 +22,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Theft:
-    """A session that two parties used: when that showed, who had it then, and who came with an older copy."""
+    """A session that two parties used: ``presenter`` sent an old token, ``other`` had the current one."""
 
     at: datetime
-    other: Place
-    presenter: Place
+    other: Party
+    presenter: Party
 
 
 THEFTS = web.RequestKey("thefts", tuple[Theft, ...])
@@ -39,8 +39,8 @@ def noting_thefts(app: web.Application) -> Callable[[events.Event], Awaitable[No
         if isinstance(event, events.ReuseDetected):
             theft = {
                 "at": event.at.astimezone(UTC).isoformat(),
-                "other": _place(event.other),
-                "presenter": _place(event.presenter),
+                "other": _party(event.other),
+                "presenter": _party(event.presenter),
             }
             await app[ACCOUNTS].note_theft(event.user_id, theft)
 
@@ -49,8 +49,8 @@ def noting_thefts(app: web.Application) -> Callable[[events.Event], Awaitable[No
 
 @web.middleware
 async def with_thefts(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Read what every page of this user has to say at its top, the devices page too, which is not made here."""
-    # Files have no session, and for a page that does not exist nobody need know who asks.
+    """Load the thefts to report; each page shows them at its top, the devices page too."""
+    # Static files have no session, and a page that does not exist needs none.
     if aiosess.SESSIONS in request and request.match_info.http_exception is None:
         user_id = request[aiosess.SESSIONS].user_id
         kept = [] if user_id is None else await request.app[ACCOUNTS].thefts(user_id)
@@ -59,14 +59,14 @@ async def with_thefts(request: web.Request, handler: Handler) -> web.StreamRespo
 
 
 def thefts(request: web.Request) -> tuple[Theft, ...]:
-    """Return what the page is to say, the latest first: for templates."""
+    """Return the thefts to report, newest first; templates call this."""
     told: tuple[Theft, ...] = request.get(THEFTS, ())
     return told
 
 
-def _place(origin: events.Origin) -> dict[str, str]:
+def _party(origin: events.Origin) -> dict[str, str]:
     return {"device": origin.device_name, "ip": origin.ip or "an unknown address"}
 
 
 def _theft(at: str, other: dict[str, str], presenter: dict[str, str]) -> Theft:
-    return Theft(datetime.fromisoformat(at), Place(**other), Place(**presenter))
+    return Theft(datetime.fromisoformat(at), Party(**other), Party(**presenter))

@@ -17,7 +17,7 @@ POOL = web.AppKey("pool", asyncpg.Pool)
 CONNECT_TIMEOUT = 10  # seconds
 LARGEST_BODY = 64 * 1024  # bytes
 
-# So that a theft can be watched: with the defaults it takes 25 minutes until one shows.
+# To watch a theft: with the defaults, it takes 25 minutes until aiosess finds one.
 FAST = {
     "rotate_every": timedelta(seconds=30),
     "late_window": timedelta(seconds=15),
@@ -30,10 +30,10 @@ def make_app(dsn: str, *, secret: str, insecure_cookies: bool, fast: bool = Fals
     Return the application.
 
     Args:
-        dsn: Where PostgreSQL is, for accounts and sessions alike.
-        secret: What signs the session cookies; at least 32 bytes.
+        dsn: The PostgreSQL of accounts and sessions.
+        secret: It signs the session cookies; at least 32 bytes.
         insecure_cookies: For plain http on localhost only; False sends ``__Host-`` cookies, which need https.
-        fast: Replace tokens every half minute; the home page tells what that is for.
+        fast: Replace tokens every half minute; the home page says why.
 
     """
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[pages.error_pages, with_thefts])
@@ -51,10 +51,10 @@ def make_app(dsn: str, *, secret: str, insecure_cookies: bool, fast: bool = Fals
 
 
 def _database(dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return what opens the pool at start-up, before the sessions need it, and closes it after them."""
+    """Return the cleanup context of the pool: it opens before the sessions need it, and closes after them."""
 
     async def opened(app: web.Application) -> AsyncIterator[None]:
-        # No floor: asyncpg would log a traceback at every try to restore it while the server is away.
+        # With a minimum size, asyncpg would log a traceback at each try to restore it during an outage.
         async with asyncpg.create_pool(dsn, min_size=0, timeout=CONNECT_TIMEOUT) as pool:
             app[POOL] = pool
             app[ACCOUNTS] = Accounts(pool)

@@ -1,4 +1,4 @@
-"""Making pages: the templates, how times read, and the pages for what went wrong."""
+"""Pages: templates, times in words, and error pages."""
 
 import logging
 from collections.abc import Mapping
@@ -20,38 +20,38 @@ from demo.accounts import AccountsUnavailable
 log = logging.getLogger("demo")
 
 HERE = Path(__file__).parent
-COOKIE = web.AppKey("cookie", str)  # the name of the sessions' cookie
-RETRY_AFTER = "2"  # seconds
+COOKIE = web.AppKey("cookie", str)  # the name of the session cookie
+RETRY_AFTER = str(aiosess.StoreUnavailable.retry_after)  # seconds
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-# No inline style or script, nothing from elsewhere, in nobody's frame.
+# No inline style or script, no content of other origins, no frame around the page.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
         "frame-ancestors 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
-    # Not "no-referrer", with which browsers send "Origin: null" with our own forms.
+    # "no-referrer" would make browsers send "Origin: null" with our own forms.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 
 _MINUTE, _HOUR, _DAY, _MONTH = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=30)
 
-# What the error page says, in place of the status's own words.
+# The text of an error page, for statuses that need more than their phrase.
 _EXPLANATIONS = {
-    HTTPStatus.FORBIDDEN: "This did not come from a page of this site, or the page was too old. Nothing was done.",
+    HTTPStatus.FORBIDDEN: "The request came from another site, or the page was out of date. Nothing was done.",
     HTTPStatus.NOT_FOUND: "There is nothing here. If it was a session, it has already ended.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong on our side. The reason is in the terminal.",
     HTTPStatus.SERVICE_UNAVAILABLE: (
-        "The database does not answer, so we cannot tell who you are. Nobody was signed out: please try again in a "
+        "The database does not answer, so we cannot check who you are. Nobody was signed out. Please try again in a "
         "moment."
     ),
 }
 
 
 def install(app: web.Application, **known: object) -> None:
-    """Make the templates, and what all of them know, part of the application; put the security headers everywhere."""
+    """Set up the templates with their common values, and the security headers of all responses."""
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -66,14 +66,14 @@ def install(app: web.Application, **known: object) -> None:
 
 
 async def _add_headers(_request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Put the headers on errors and files too; what the devices page has decided for itself stays."""
+    """Add the headers to each response, errors and files included; keep those that the devices page has set."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
 
 
 def page(request: web.Request, name: str, context: Mapping[str, Any], status: int = HTTPStatus.OK) -> web.Response:
-    """Return a page; browsers must not keep it, so that nobody goes back to it after signing out."""
-    # Not aiohttp-jinja2's context processors: they put a text key on the request, which aiohttp warns about.
+    """Return a page that browsers do not store, so that nobody can go back to it after signing out."""
+    # aiohttp-jinja2's context processors set a text key on the request, and aiohttp warns about it.
     context = {"request": request, **context}
     response = aiohttp_jinja2.render_template(f"{name}.html", request, context, status=status)
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
@@ -81,7 +81,7 @@ def page(request: web.Request, name: str, context: Mapping[str, Any], status: in
 
 
 def ago(instant: datetime) -> str:
-    """Say how long ago something was, as people do."""
+    """Return a span like "2 hours ago", or a date."""
     span = datetime.now(UTC) - instant
     if span > _MONTH:
         return f"on {instant.day} {instant:%B %Y}"
@@ -93,13 +93,13 @@ def ago(instant: datetime) -> str:
 
 
 def exactly(instant: datetime) -> str:
-    """Say when something was, to the second."""
+    """Return an instant to the second."""
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 @web.middleware
 async def error_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what went wrong into a page that helps; somebody who is not signed in is asked to."""
+    """Turn an error into a page; redirect a user who is not signed in to the sign-in page."""
     try:
         return await handler(request)
     except (aiosess.NotAuthenticated, aiosess.SessionRevoked, web.HTTPUnauthorized) as error:
@@ -122,20 +122,20 @@ async def error_pages(request: web.Request, handler: Handler) -> web.StreamRespo
 
 
 def _to_sign_in(request: web.Request) -> web.HTTPSeeOther:
-    """Lead to the sign-in page, and from there back to the page that was asked for."""
+    """Redirect to the sign-in page; after the sign-in it returns to the requested page."""
     address = f"/sign-in?{urlencode({'next': _page_of(request)})}"
     return web.HTTPSeeOther(address, headers={hdrs.CACHE_CONTROL: "no-store"})
 
 
 def _page_of(request: web.Request) -> str:
-    """Return the page that was asked for, or on which the form was that was sent."""
+    """Return the requested page, or the page with the form that the browser sent."""
     if request.method in SAFE_METHODS:
         return local_path(request.path)
     return "/notes" if request.path.startswith("/notes") else "/"
 
 
 def _error_page(request: web.Request, code: int) -> web.Response:
-    # This page does not look at the session: it is shown when that cannot be known.
+    # This page needs no session, because it is also shown during an outage.
     status = HTTPStatus(code)
     context = {
         "status": status,

@@ -1,4 +1,4 @@
-"""What the demo keeps between runs, beside its database: the sessions' secret and the certificate for https."""
+"""The files that the demo keeps between runs: the secret of the sessions, and the certificate for https."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ RENEW_BEFORE = timedelta(days=1)
 
 
 def load_secret(directory: Path) -> str:
-    """Return the secret that signs the session cookies; made once, so that sessions survive a restart."""
+    """Return the secret that signs the session cookies; it is kept, so sessions survive a restart."""
     path = directory / "secret"
     if not path.exists():
         _write_private(path, secrets.token_urlsafe(48).encode())
@@ -26,7 +26,7 @@ def load_secret(directory: Path) -> str:
 
 
 def load_tls(directory: Path) -> ssl.SSLContext:
-    """Return the TLS side of the site, with a certificate for this machine only, made on the spot."""
+    """Return the TLS context, with a self-signed certificate for this machine only."""
     path = directory / "localhost.pem"
     if not _is_valid(path):
         _write_private(path, _make_certificate())
@@ -57,7 +57,7 @@ def _make_certificate() -> bytes:
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=CERTIFICATE_DAYS))
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-        # Whoever trusts it in a browser trusts a server, not an authority that could vouch for other names.
+        # A browser that trusts this certificate trusts one server, not an authority for other names.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
@@ -67,7 +67,7 @@ def _make_certificate() -> bytes:
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+    """Write a file atomically; only its owner may read it."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         file.write(content)

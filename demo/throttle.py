@@ -1,4 +1,4 @@
-"""How often somebody may try a password."""
+"""A limit on password tries."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Throttle:
     """
     A bounded count of the recent tries, by address and name.
 
-    It counts names that do not exist like those that do, and tries before
-    their outcome is known, so that a burst of parallel ones is counted whole.
+    It counts unknown names like known ones. It counts a try before its outcome
+    is known, so parallel tries all count.
     """
 
     def __init__(self, limit: int = 10, span: float = 300, max_keys: int = 10_000) -> None:
@@ -30,7 +30,7 @@ class Throttle:
         self._tries: OrderedDict[tuple[str, str], _Tries] = OrderedDict()
 
     def wait(self, address: str, name: str) -> int:
-        """Count a try, and return how many seconds it has to wait: none when it may go on."""
+        """Count a try, and return how many seconds the user has to wait; zero lets the try pass."""
         now = monotonic()
         tries = self._tries.pop((address, name), None)
         if tries is None or now - tries.since >= self._span:
@@ -42,7 +42,7 @@ class Throttle:
         return 0 if tries.count <= self._limit else ceil(tries.since + self._span - now)
 
     def forget(self, address: str, name: str) -> None:
-        """Start again from zero: the password was right."""
+        """Reset the count, because the password was right."""
         self._tries.pop((address, name), None)
 
 

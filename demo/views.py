@@ -1,4 +1,4 @@
-"""The pages and what their forms do."""
+"""The handlers of the pages and their forms."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,19 +23,19 @@ TOO_OFTEN = "Too many tries. Please try again in {}."
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What to tell somebody whose password was not taken, and for how many seconds no other one will be."""
+    """The message for a refused password; the user has to wait ``wait`` seconds before another try."""
 
     text: str
     wait: int = 0
 
     @classmethod
     def too_often(cls, wait: int) -> Self:
-        """Ask to wait, in minutes: nobody counts seconds."""
+        """Ask the user to wait some minutes."""
         minutes = ceil(wait / 60)
         return cls(TOO_OFTEN.format("a minute" if minutes == 1 else f"{minutes} minutes"), wait)
 
 
-# What a page says after a form was sent; the address names the message and never holds its text.
+# The redirect after a form names a notice in ``?done=``; the address never holds the text itself.
 NOTICES = {
     "signed-out": "You are signed out.",
     "saved": "Saved in this session.",
@@ -72,14 +72,14 @@ async def sign_out(request: web.Request) -> NoReturn:
 
 
 async def home(request: web.Request) -> web.StreamResponse:
-    """Greet whoever is signed in."""
+    """Show the home page."""
     context = {"account": await _account(request), "session": request[aiosess.SESSIONS].current}
     return page(request, "home", context)
 
 
 @aiosess.csrf_protected
 async def theft_seen(request: web.Request) -> NoReturn:
-    """Say no more of the sessions that were used from two places, on any page of any session of this account."""
+    """Forget the thefts that the user has read of, for all sessions of the account."""
     account, form = await _account(request), await _form(request)
     try:
         seen = datetime.fromisoformat(form.get("seen", "")).astimezone(UTC)
@@ -90,7 +90,7 @@ async def theft_seen(request: web.Request) -> NoReturn:
 
 
 async def notes_page(request: web.Request) -> web.StreamResponse:
-    """Show what this session holds."""
+    """Show the data of this session."""
     return page(request, "notes", await _notes(request) | _notice(request))
 
 
@@ -134,7 +134,7 @@ async def confirm_page(request: web.Request) -> web.StreamResponse:
 
 @aiosess.csrf_protected
 async def confirm(request: web.Request) -> web.StreamResponse:
-    """Check the password again, and note that the user has just proved who they are."""
+    """Check the password again, and call ``reauthenticated()``."""
     account = await _account(request)
     form = await _form(request)
     wanted = local_path(form.get("next", "/"))
@@ -165,7 +165,7 @@ def _sign_in(wanted: str) -> dict[str, object]:
 
 
 async def _account(request: web.Request) -> Account:
-    """Return whose session this is; without one, the visitor is asked to sign in."""
+    """Return the account of the session; without a session, ask the user to sign in."""
     sessions = request[aiosess.SESSIONS]
     if sessions.user_id is None:
         raise aiosess.NotAuthenticated
@@ -188,7 +188,7 @@ async def _notes(request: web.Request) -> dict[str, object]:
 
 
 async def _try_password(request: web.Request, name: str, password: str) -> Account | Refusal:
-    """Return the account, or what to tell the visitor: the same for a wrong name and a wrong password."""
+    """Return the account, or a refusal that is the same for a wrong name and a wrong password."""
     throttle, key = request.app[THROTTLE], (request.remote or "", name.strip().lower()[:33])
     if wait := throttle.wait(*key):
         return Refusal.too_often(wait)
@@ -200,7 +200,7 @@ async def _try_password(request: web.Request, name: str, password: str) -> Accou
 
 
 def _refuse(request: web.Request, name: str, refusal: Refusal, context: dict[str, object]) -> web.Response:
-    """Return the form again, with what was wrong."""
+    """Return the form again, with the reason."""
     status = HTTPStatus.TOO_MANY_REQUESTS if refusal.wait else HTTPStatus.FORBIDDEN
     response = page(request, name, context | {"error": refusal.text}, status)
     if refusal.wait:
@@ -209,7 +209,7 @@ def _refuse(request: web.Request, name: str, refusal: Refusal, context: dict[str
 
 
 async def _form(request: web.Request) -> dict[str, str]:
-    """Return the fields of a form; what is no form is refused."""
+    """Return the fields of a form; refuse other content types."""
     if request.content_type != "application/x-www-form-urlencoded":
         raise web.HTTPUnsupportedMediaType
     try:
@@ -224,6 +224,6 @@ def _notice(request: web.Request) -> dict[str, str | None]:
 
 
 def _redirect(*, to: str, done: str | None = None) -> web.HTTPSeeOther:
-    """Return the redirect after a form was sent; ``done`` names what the next page is to say."""
+    """Return the redirect after a form; ``done`` names the notice on the next page."""
     address = to if done is None else f"{to}?{urlencode({'done': done})}"
     return web.HTTPSeeOther(address, headers={hdrs.CACHE_CONTROL: "no-store"})
