@@ -1,4 +1,4 @@
-"""The options: what each refuses, how they go together, and the presets' numbers."""
+"""The options: which values each refuses, which contradict each other, and the numbers of the presets."""
 
 import ast
 import inspect
@@ -31,7 +31,7 @@ SECOND = timedelta(seconds=1)
 
 
 def assert_refused(option: str, **options: Any) -> str:
-    """Check that some options are refused by the name of one, at first and as a change, and return the message."""
+    """Check that SessionConfig and with_options() refuse some options and name one; return the message."""
     with pytest.raises(ConfigError, match=rf"^{option}: .") as caught:
         SessionConfig(**options)
     with pytest.raises(ConfigError, match=rf"^{option}: ."):
@@ -53,7 +53,7 @@ def field_docstrings() -> dict[str, str]:
 
 
 def test_every_option_is_tried_here() -> None:
-    """No option is left out of these tests."""
+    """These tests cover every option."""
     assert sorted(SPANS + COUNTS + NAMES + CHOICES + SWITCHES + OTHERS) == sorted(OPTIONS)
 
 
@@ -64,7 +64,7 @@ def test_option_is_documented(option: str) -> None:
 
 
 def test_defaults() -> None:
-    """The defaults are those of the design."""
+    """The defaults have the values of the design."""
     config = SessionConfig()
     minute, day = timedelta(minutes=1), timedelta(days=1)
     assert (config.idle_timeout, config.absolute_timeout, config.touch_interval) == (30 * day, 90 * day, 5 * minute)
@@ -78,7 +78,7 @@ def test_defaults() -> None:
 
 
 def wrong_types() -> Iterator[tuple[str, object]]:
-    """Give each option with values that are not of its type."""
+    """Give each option with values of wrong types."""
     no_spans: tuple[object, ...] = (None, 60, 60.0, "60", True, [SECOND])
     no_counts: tuple[object, ...] = (5.0, "5", True, False, [5], SECOND)
     no_names: tuple[object, ...] = (None, 5, b"name", ["name"], True)
@@ -95,7 +95,7 @@ def wrong_types() -> Iterator[tuple[str, object]]:
 
 @pytest.mark.parametrize(("option", "value"), list(wrong_types()), ids=repr)
 def test_wrong_type_names_the_option(option: str, value: object) -> None:
-    """A value of another type is refused, and the message begins with the option's name."""
+    """An option refuses a value of a wrong type; the message begins with the option's name."""
     assert_refused(option, **{option: value})
 
 
@@ -104,7 +104,7 @@ def test_wrong_type_names_the_option(option: str, value: object) -> None:
 
 @pytest.mark.parametrize("option", SPANS)
 def test_span_is_positive(option: str) -> None:
-    """No span is negative, and none but max_staleness is zero."""
+    """No span may be negative, and only max_staleness may be zero."""
     assert "positive" in assert_refused(option, **{option: -timedelta(microseconds=1)})
     if option == "max_staleness":
         assert SessionConfig(max_staleness=timedelta(0)).max_staleness == timedelta(0)
@@ -123,7 +123,7 @@ def test_count_fits_the_database(option: str) -> None:
 
 
 def test_cap_may_be_absent() -> None:
-    """None is no cap on the sessions of a user."""
+    """None sets no cap on the sessions of a user."""
     assert SessionConfig(max_sessions_per_user=None).max_sessions_per_user is None
 
 
@@ -153,7 +153,7 @@ def test_cap_may_be_absent() -> None:
     ],
 )
 def test_cookie_name_is_a_token(name: str) -> None:
-    """A name that is no RFC 9110 token, too long, or that brings a prefix of its own is refused."""
+    """cookie_name refuses names that are no RFC 9110 token, are too long, or have a prefix already."""
     assert_refused("cookie_name", cookie_name=name)
 
 
@@ -163,7 +163,7 @@ def test_cookie_name_is_a_token(name: str) -> None:
     ["", "Public", "a b", 'a"b', "a;b", "a.b", "1a", "a-b", "é", "a" * 64, "a\n", "pg_catalog", "pg_temp", "pg_x"],
 )
 def test_schema_is_a_plain_identifier(schema: str) -> None:
-    """A schema that would have to be quoted, would be cut, or belongs to PostgreSQL is refused."""
+    """The option schema refuses names that need quotes, that PostgreSQL would cut, or that belong to PostgreSQL."""
     assert_refused("schema", schema=schema)
 
 
@@ -174,32 +174,32 @@ def test_audience_is_plain(audience: str) -> None:
 
 
 def test_names_at_their_limits() -> None:
-    """The longest names are taken as they are."""
+    """The options accept the longest names."""
     config = SessionConfig(cookie_name="a" * 64, schema="_" + "a1" * 31, audience="~" * 64)
     assert (len(config.cookie_name), len(config.schema), len(config.audience)) == (64, 63, 64)
 
 
 @pytest.mark.parametrize(("option", "value"), [("fingerprint", "Report"), ("fingerprint", "on"), ("fingerprint", "")])
 def test_fingerprint_is_one_of_three(option: str, value: str) -> None:
-    """Another word for the fingerprint is refused, and the message lists the words."""
+    """The option fingerprint refuses another word, and the message lists the three."""
     assert "report, enforce, off" in assert_refused(option, **{option: value})
 
 
 @pytest.mark.threat("COO-01")
 @pytest.mark.parametrize("value", ["None", "none", "lax", "STRICT", ""])
 def test_samesite_is_never_none(value: str) -> None:
-    """SameSite is Lax or Strict: a session cookie that goes everywhere is not on offer."""
+    """cookie_samesite refuses None: other sites could then send the session cookie."""
     assert "Lax, Strict" in assert_refused("cookie_samesite", cookie_samesite=value)
 
 
 @pytest.mark.threat("LOG-03")
 @pytest.mark.parametrize("bad", ["10.0.0.1/8", "localhost", "0.0.0.0/0", "::/0", "", "10.0.0.0/8, 192.0.2.1"])
 def test_bad_proxy_is_named(bad: str) -> None:
-    """A proxy that is no network, or all of them, is refused, and the message repeats it."""
+    """trusted_proxies refuses text that is no network, and the network of all addresses; the message repeats it."""
     assert repr(bad) in assert_refused("trusted_proxies", trusted_proxies=("192.0.2.0/24", bad))
 
 
-# How they go together
+# Options that depend on each other
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_bad_proxy_is_named(bad: str) -> None:
     ],
 )
 def test_order_of_spans(shorter: str, longer: str, at_most: timedelta) -> None:
-    """One span may be as long as another, and not longer."""
+    """The first span may be as long as the second, and not longer."""
     assert getattr(SessionConfig().with_options({shorter: at_most, longer: at_most}), shorter) == at_most
     message = assert_refused(shorter, **{shorter: at_most + timedelta(microseconds=1), longer: at_most})
     assert longer in message
@@ -219,7 +219,7 @@ def test_order_of_spans(shorter: str, longer: str, at_most: timedelta) -> None:
 
 @pytest.mark.threat("ROT-08")
 def test_late_window_is_shorter_than_rotation() -> None:
-    """A retired token is accepted for less time than a token is in use: else three generations would be alive."""
+    """late_window must be shorter than rotate_every; otherwise three generations of tokens would be valid."""
     span = timedelta(minutes=5)
     assert "rotate_every" in assert_refused("late_window", late_window=span, rotate_every=span)
     assert SessionConfig(late_window=span - timedelta(microseconds=1), rotate_every=span).late_window < span
@@ -227,7 +227,7 @@ def test_late_window_is_shorter_than_rotation() -> None:
 
 @pytest.mark.threat("SES-06")
 def test_no_session_outlives_400_days() -> None:
-    """RFC 6265bis cuts a cookie's age at 400 days: that long, and no longer, may a session be."""
+    """A session lives 400 days at most, because browsers cap a cookie's age there (RFC 6265bis)."""
     assert timedelta(days=400) == LONGEST_SESSION
     assert SessionConfig(absolute_timeout=LONGEST_SESSION).absolute_timeout == LONGEST_SESSION
     assert "400 days" in assert_refused("absolute_timeout", absolute_timeout=LONGEST_SESSION + SECOND)
@@ -238,7 +238,7 @@ spans = st.timedeltas(timedelta(0), timedelta(days=500))
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(SPANS, spans)))
 def test_config_in_force_keeps_the_rules(options: dict[str, timedelta]) -> None:
-    """Whatever spans are asked for, a configuration that was made keeps every rule; else one of them is named."""
+    """SessionConfig either keeps every rule about spans or names one span that breaks a rule."""
     refused = ""
     try:
         config = SessionConfig().with_options(options)
@@ -263,7 +263,7 @@ def test_config_in_force_keeps_the_rules(options: dict[str, timedelta]) -> None:
     ],
 )
 def test_presets_are_nist(preset: Callable[..., SessionConfig], idle: timedelta, absolute: timedelta) -> None:
-    """The presets have the limits of NIST SP 800-63B-4, leave the rest alone, and take further options."""
+    """A preset sets the limits of NIST SP 800-63B-4 and nothing else, and accepts further options."""
     config = preset()
     assert (config.idle_timeout, config.absolute_timeout) == (idle, absolute)
     assert replace(config, idle_timeout=timedelta(days=30), absolute_timeout=timedelta(days=90)) == SessionConfig()
@@ -278,7 +278,7 @@ def test_presets_are_nist(preset: Callable[..., SessionConfig], idle: timedelta,
 
 
 def test_config_is_frozen() -> None:
-    """An option cannot be changed once it was checked, and no new one can be put in."""
+    """Nobody can change an option after the check, or add one."""
     config = SessionConfig()
     with pytest.raises(FrozenInstanceError):
         config.idle_timeout = timedelta(days=400)  # type: ignore[misc]  # the test is that this fails
@@ -289,7 +289,7 @@ def test_config_is_frozen() -> None:
 
 
 def test_with_options_is_a_checked_copy() -> None:
-    """A copy has the changes and all the rest; the original stays as it was."""
+    """with_options() returns a changed copy; the original keeps its values."""
     config = SessionConfig(pool_size=3)
     changed = config.with_options({"audience": "shop", "trusted_proxies": ("10.0.0.0/8",)})
     assert (changed.pool_size, changed.audience, config.audience) == (3, "shop", "aiosess")
@@ -299,7 +299,7 @@ def test_with_options_is_a_checked_copy() -> None:
 
 @pytest.mark.parametrize("option", ["idle_timout", "trusted_networks", "secret", "dsn", "__class__", "aal1", ""])
 def test_unknown_option_is_named(option: str) -> None:
-    """An option that does not exist is a ConfigError, what the class computes for itself included."""
+    """with_options() names an option that does not exist; a computed field is none."""
     with pytest.raises(ConfigError, match=f"^{option}: there is no such option$"):
         SessionConfig().with_options({"pool_size": 3, option: 1})
 
@@ -307,7 +307,7 @@ def test_unknown_option_is_named(option: str) -> None:
 @pytest.mark.threat("LOG-03")
 @pytest.mark.parametrize("kind", [tuple, list, iter, lambda values: (value for value in values)])
 def test_proxies_survive_a_copy(kind: Callable[[list[str]], Any]) -> None:
-    """Proxies that came as a list or an iterator are kept: a copy trusts the same, and a change of the list nobody."""
+    """A list or an iterator of proxies is copied, so copies of the options keep it and later changes do not count."""
     given = ["10.0.0.0/8", "unix"]
     config = SessionConfig(trusted_proxies=kind(given))
     given.clear()
@@ -319,10 +319,10 @@ def test_proxies_survive_a_copy(kind: Callable[[list[str]], Any]) -> None:
 
 @pytest.mark.parametrize("hook", [print, lambda _: None, list, None])
 def test_hook_is_any_callable(hook: Callable[[Any], None] | None) -> None:
-    """A hook is whatever can be called, or None."""
+    """on_event accepts any callable, or None."""
     assert SessionConfig(on_event=hook).on_event is hook
 
 
 def test_proxies_are_not_named_in_the_repr() -> None:
-    """The repr shows the options as given, without what was computed from them."""
+    """The repr shows the options without the computed field."""
     assert "trusted_networks" not in repr(SessionConfig())

@@ -1,4 +1,4 @@
-"""Records: what events and sessions say, and what their reprs keep to themselves."""
+"""The records of events and sessions: their fields, and the values that a repr must not show."""
 
 import dataclasses
 import inspect
@@ -71,14 +71,14 @@ KINDS = [
 
 
 def made(kind: type[Event]) -> Event:
-    """Return an event of a kind, about the row."""
+    """Return an event of a kind for ROW."""
     if issubclass(kind, SessionEvent):
         return kind.of(ROW, LATER, **DETAILS[kind])
     return kind(at=LATER, **DETAILS[kind])
 
 
 def test_every_kind_is_tried_here() -> None:
-    """No kind of event is left out of these tests."""
+    """These tests cover every kind of event."""
     assert set(KINDS) == set(DETAILS)
 
 
@@ -95,7 +95,7 @@ def test_event_may_be_logged(kind: type[Event]) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if issubclass(kind, SessionEvent)])
 def test_event_tells_of_its_session(kind: type[SessionEvent]) -> None:
-    """What an application needs for a message to its user are the event's fields, taken from the row."""
+    """An event has the fields that a message to the user needs, from the session's row."""
     event = kind.of(ROW, LATER, **DETAILS[kind])
     assert (event.at, event.session_id, event.user_id) == (LATER, ROW.id, ROW.user_id)
     assert (event.created_at, event.last_active_at) == (ROW.created_at, ROW.last_active_at)
@@ -106,7 +106,7 @@ def test_event_tells_of_its_session(kind: type[SessionEvent]) -> None:
 
 @pytest.mark.parametrize("kind", [*KINDS, Origin])
 def test_event_is_typed_and_frozen(kind: type[Any]) -> None:
-    """Each field has a type that says something, goes by name, and cannot be changed by one hook for the next."""
+    """Each field has a precise type and is a keyword, and no hook can change it for the next hook."""
     hints = get_type_hints(kind)
     assert not [field.name for field in dataclasses.fields(kind) if hints[field.name] in (Any, object, dict)]
     assert all(field.kw_only for field in dataclasses.fields(kind))
@@ -117,7 +117,7 @@ def test_event_is_typed_and_frozen(kind: type[Any]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_event_has_no_unknown_details(kind: type[Event]) -> None:
-    """A detail that the kind does not have is an error, and so is one that is missing."""
+    """A kind of event refuses a detail that it does not have, and the lack of one that it has."""
     with pytest.raises(TypeError):
         kind(at=LATER, **DETAILS[kind], more=1)  # type: ignore[call-arg]  # the test is that this fails
     if issubclass(kind, SessionEvent):
@@ -129,7 +129,7 @@ def test_event_has_no_unknown_details(kind: type[Event]) -> None:
 
 
 def test_reasons_are_the_operations() -> None:
-    """A revocation's reason is one of the ways in which somebody decides to end a session."""
+    """The reasons of a revocation are the operations that end sessions."""
     assert get_args(get_type_hints(events.Revoked)["reason"]) == (
         *("login", "logout", "logout_all", "logout_other", "revoke", "revoke_user", "fingerprint"),
     )
@@ -140,7 +140,7 @@ def test_reasons_are_the_operations() -> None:
 
 @pytest.mark.threat("LOG-01")
 def test_records_may_be_logged() -> None:
-    """Neither a session's repr nor a row's shows ids, addresses, data or anything of a token."""
+    """The repr of a session or a row shows no id, address, data or part of a token."""
     for record in (session_of(ROW), ROW):
         shown = repr(record)
         assert "Firefox on Linux" in shown
@@ -148,7 +148,7 @@ def test_records_may_be_logged() -> None:
 
 
 def test_session_has_what_an_application_may_see() -> None:
-    """A session has the row's public fields and nothing of its token."""
+    """A session has the public fields of its row, and no field of its token."""
     session = session_of(ROW, is_current=True)
     names = [field.name for field in dataclasses.fields(Session)]
     assert names == [
@@ -163,7 +163,7 @@ def test_session_has_what_an_application_may_see() -> None:
 
 @pytest.mark.threat("SES-13")
 def test_session_data_is_its_own() -> None:
-    """The mapping cannot be changed, and what is changed within it reaches no other reader of the same row."""
+    """An application cannot change the mapping, and a change inside it reaches no other session object."""
     first, second = session_of(ROW), session_of(ROW)
     with pytest.raises(TypeError):
         first.data["cart"] = []  # type: ignore[index]  # the test is that this fails
@@ -183,5 +183,5 @@ def test_session_data_is_its_own() -> None:
     ],
 )
 def test_retired_tokens_are_read(text: str, expected: tuple[Retired, ...]) -> None:
-    """The row's list of retired tokens is read in its order."""
+    """retired_from_json() keeps the order of the retired tokens."""
     assert retired_from_json(text) == expected

@@ -1,4 +1,4 @@
-"""The README's application does what the README says."""
+"""The application in the README works, and the README explains what it needs."""
 
 import re
 from pathlib import Path
@@ -8,18 +8,18 @@ import pytest
 
 from tests.world.site import visit
 
-OURS = {"Sec-Fetch-Site": "same-origin"}  # what browsers send with a form of our own
+OURS = {"Sec-Fetch-Site": "same-origin"}  # browsers send it with a form of the same site
 README = Path(__file__).parent.parent.parent / "README.md"
 
 
 async def test_readme_application_signs_in(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The application in the README signs its user in, and nobody else."""
+    """The application in the README accepts the right name and password only."""
     monkeypatch.setenv("DATABASE_URL", dsn)
     monkeypatch.setenv("AIOSESS_SECRET", "a-secret-for-the-readme-0123456789")
     code = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert code is not None
     module = ModuleType("readme")
-    exec(code[1], module.__dict__)  # noqa: S102 - our own text
+    exec(code[1], module.__dict__)  # noqa: S102 - the code comes from our own README
     async with visit(module.app) as site:
         browser = await site.browser()
         assert "<form" in await (await browser.get("/")).text()
@@ -37,7 +37,7 @@ def test_readme_is_short() -> None:
 
 
 def test_readme_says_how_to_get_started() -> None:
-    """Whatever the application imports and takes from its environment is explained before it."""
+    """The README explains each package and each variable of its application before the code."""
     before, _, after = README.read_text().partition("```python\n")
     needed = re.findall(r'os\.environ\["(\w+)"\]', after.partition("```")[0])
     assert needed
