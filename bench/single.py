@@ -14,7 +14,9 @@ import asyncpg
 from aiosess._check.checker import Checker
 from aiosess._postgres.database import Database
 from aiosess._postgres.request_store import RequestStore
-from aiosess._token.token import Keyring, TokenReader, new_token
+from aiosess._token.keys import Keyring
+from aiosess._token.reader import TokenReader
+from aiosess._token.token import new_token
 from aiosess.config import SessionConfig
 from bench.load import measure
 from bench.servers import HERE, LOAD_CORE, Servers, Site

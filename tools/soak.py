@@ -30,7 +30,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from aiosess._token.token import Keyring, Token
+from aiosess._token.keys import Keyring
+from aiosess._token.token import Token
 from tests.world.jar import Jar
 from tests.world.serve import served
 from tests.world.site import COOKIE, SECRET, Reply, Wire, firefox, request_bytes

@@ -17,7 +17,9 @@ from aiosess._postgres.request_store import RequestStore
 from aiosess._postgres.upkeep import Upkeep, repeat
 from aiosess._signals import Dispatcher
 from aiosess._token.cookie import Cookie
-from aiosess._token.token import Keyring, TokenReader, longest_token
+from aiosess._token.keys import Keyring
+from aiosess._token.reader import TokenReader
+from aiosess._token.token import longest_token
 from aiosess._web.keys import SESSIONS, STORE
 from aiosess._web.manager import SessionManager
 from aiosess._web.open_connections import ASK_EVERY, Guards

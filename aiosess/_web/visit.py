@@ -27,7 +27,10 @@ from aiosess._postgres.request_store import RequestStore
 from aiosess._postgres.store import Emit
 from aiosess._postgres.upkeep import Upkeep
 from aiosess._row import Row
+from aiosess._token.codec import InvalidToken
 from aiosess._token.cookie import Cookie, CookieConflict
+from aiosess._token.keys import Keyring
+from aiosess._token.reader import KnownToken, TokenReader
 from aiosess._token.rotation import (
     ADOPTED,
     CURRENT,
@@ -39,7 +42,7 @@ from aiosess._token.rotation import (
     judge,
     touch_after,
 )
-from aiosess._token.token import InvalidToken, Keyring, KnownToken, Token, TokenReader
+from aiosess._token.token import Token
 from aiosess._web.open_connections import Guards
 from aiosess.config import SessionConfig
 from aiosess.errors import ResponseStarted, SessionNotFound, StoreUnavailable

@@ -26,7 +26,8 @@ from aiosess._postgres.database import Database
 from aiosess._postgres.request_store import Login, RequestStore
 from aiosess._postgres.schema import prepare
 from aiosess._row import Row
-from aiosess._token.token import Keyring, Token, new_token
+from aiosess._token.keys import Keyring
+from aiosess._token.token import Token, new_token
 from aiosess.config import SessionConfig
 from tests.world.relay import relayed
 from tests.world.site import COOKIE, SECRET, Reply, Site, age, eventually, make_app, request_bytes, visit

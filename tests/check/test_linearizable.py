@@ -22,7 +22,7 @@ import asyncpg
 import pytest
 
 from aiosess import SessionNotFound, SessionStore
-from aiosess._token.token import Keyring
+from aiosess._token.keys import Keyring
 from tests.world.relay import Relay, relayed
 from tests.world.serve import served
 from tests.world.site import COOKIE, SECRET, Reply, Wire, make_app, request_bytes, visit

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from aiosess import events
 from aiosess._postgres.store import _under_way
-from aiosess._token.token import Keyring
+from aiosess._token.keys import Keyring
 from aiosess.embedded import EmbeddedPostgres
 from tests.world.relay import Relay, relayed
 from tests.world.site import (

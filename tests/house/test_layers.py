@@ -11,7 +11,7 @@ import pytest
 
 import aiosess
 from aiosess import errors
-from aiosess._token import cookie, token
+from aiosess._token import codec, cookie, token
 
 TESTS = Path(__file__).parent.parent
 PACKAGE = Path(aiosess.__file__).parent
@@ -247,7 +247,7 @@ def test_not_installed_names_the_remedy() -> None:
 @pytest.mark.threat("TOK-01")
 def test_bad_cookies_are_no_errors() -> None:
     """The errors about a bad cookie are internal: an application never sees one."""
-    for kind in (token.InvalidToken, cookie.CookieConflict):
+    for kind in (codec.InvalidToken, cookie.CookieConflict):
         assert not issubclass(kind, errors.SessionError | ValueError)
 
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import asyncpg
 import pytest
 
-from aiosess._token.token import Keyring
+from aiosess._token.keys import Keyring
 from tests.world.site import SECRET, Site, age, eventually, make_app, make_due, somebody_waits, visit
 
 pytestmark = [pytest.mark.needs("pgbouncer"), pytest.mark.threat("DB-08")]

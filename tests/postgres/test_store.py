@@ -20,7 +20,7 @@ import pytest
 from aiosess import SessionNotFound, SessionStore, StoreUnavailable, events
 from aiosess._postgres.request_store import _array
 from aiosess._postgres.store import SWEEP_BATCH, statement
-from aiosess._token.token import Keyring
+from aiosess._token.keys import Keyring
 from aiosess.embedded import _INSTALLED, EmbeddedPostgres
 from aiosess.errors import InvalidData
 from tests.world.site import SECRET, Site, age, make_app, make_due, request_bytes, set_cookies, visit

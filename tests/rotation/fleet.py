@@ -17,7 +17,8 @@ import asyncpg
 from aiohttp import web
 
 from aiosess import NotAuthenticated, SessionManager, SessionNotFound, SessionRevoked, StoreUnavailable, events
-from aiosess._token.token import Keyring, Token
+from aiosess._token.keys import Keyring
+from aiosess._token.token import Token
 from tests.world.jar import Jar, Kept, Key
 from tests.world.site import (
     COOKIE,

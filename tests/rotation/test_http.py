@@ -14,7 +14,8 @@ import pytest
 from aiohttp import web
 
 from aiosess import events
-from aiosess._token.token import Keyring, Token, new_token
+from aiosess._token.keys import Keyring
+from aiosess._token.token import Token, new_token
 from tests.world.site import (
     NEW_SECRET,
     SECRET,

@@ -18,7 +18,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from aiosess._token.token import Keyring, Token
+from aiosess._token.keys import Keyring
+from aiosess._token.token import Token
 from tests.world.serve import served
 from tests.world.site import COOKIE, SECRET, Reply, Wire, age, eventually, make_due, request_bytes
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiosess._token.cookie import Cookie, CookieConflict
-from aiosess._token.token import Keyring, longest_token, new_token
+from aiosess._token.keys import Keyring
+from aiosess._token.token import longest_token, new_token
 from aiosess.config import LONGEST_SESSION, SessionConfig
 from tests.world.jar import Jar
 

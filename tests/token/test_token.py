@@ -20,17 +20,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiosess._token.token import (
-    MAX_TOKEN_BYTES,
-    InvalidToken,
-    Keyring,
-    Token,
-    TokenReader,
-    hash_secret,
-    longest_token,
-    new_token,
-    new_token_id,
-)
+from aiosess._token.codec import MAX_TOKEN_BYTES, InvalidToken
+from aiosess._token.keys import Keyring
+from aiosess._token.reader import TokenReader
+from aiosess._token.token import Token, hash_secret, longest_token, new_token, new_token_id
 from aiosess.errors import ConfigError
 
 SECRET = "the first secret of these tests 0123456789"

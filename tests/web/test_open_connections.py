@@ -15,7 +15,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, web
 import aiosess
 from aiosess import SessionRevoked
 from aiosess._row import Row
-from aiosess._token.token import Keyring
+from aiosess._token.keys import Keyring
 from aiosess._web import open_connections as guard
 from aiosess._web.open_connections import ASK_EVERY, Guards
 from tests.world.relay import relayed

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
 
-from aiosess._token.token import Keyring
+from aiosess._token.keys import Keyring
 from tests.world.serve import served
 from tests.world.site import (
     COOKIE,

@@ -16,7 +16,8 @@ import pytest
 from aiohttp import web
 
 from aiosess import events
-from aiosess._token.token import Keyring, new_token
+from aiosess._token.keys import Keyring
+from aiosess._token.token import new_token
 from tests.world.site import (
     COOKIE,
     SECRET,
