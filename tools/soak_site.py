@@ -14,7 +14,7 @@ from typing import Any
 
 from aiosess import events
 from aiosess._row import Row
-from aiosess._token.rotation import CURRENT, Verdict, judge
+from aiosess._token.rotation import Verdict, judge
 from aiosess._token.token import Token
 from aiosess._web import visit
 from aiosess.config import SessionConfig
@@ -35,7 +35,7 @@ class Journal:
     def judge(self, row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdict:
         """Judge, and write down what is out of the ordinary."""
         verdict = judge(row, token, now, config)
-        if verdict is not CURRENT:
+        if not verdict.is_steady:
             self._write(
                 session=str(row.id),
                 what=verdict.meaning.value,

@@ -53,19 +53,13 @@ class Verdict:
     settles: bool = False
     mints: bool = False
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether the token is current and nothing is to be done until ``current_until()``."""
+        return self.meaning is Meaning.CURRENT and not self.settles and not self.mints
 
-INVALID = Verdict(Meaning.INVALID)
-CURRENT = Verdict(Meaning.CURRENT)
-SETTLES = Verdict(Meaning.CURRENT, settles=True)
-DUE = Verdict(Meaning.CURRENT, mints=True)
-PROMOTE = Verdict(Meaning.PROMOTE)
-LATE = Verdict(Meaning.LATE)
-ROLLBACK = Verdict(Meaning.ROLLBACK, mints=True)
-SIBLING = Verdict(Meaning.SIBLING)
-AHEAD = Verdict(Meaning.AHEAD)
-REUSE = Verdict(Meaning.REUSE)
 
-# Those that make the presented token the current one.
+# These make the presented token the current one.
 ADOPTED = frozenset({Meaning.PROMOTE, Meaning.SIBLING, Meaning.AHEAD})
 
 
@@ -78,21 +72,21 @@ def judge(row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdi
     that was judged.
     """
     if not compare_digest(token.secret_hash, row.secret_hash):
-        return INVALID
+        return Verdict(Meaning.INVALID)
     if token.id == row.token_id:
         return _current(row, now, config)
     if token.version == row.version + 1 and token.parent_id == row.token_id:
-        return PROMOTE
+        return Verdict(Meaning.PROMOTE)
     retired_at = _retired_at(row, token)
     if retired_at is not None and now.timestamp() - retired_at < config.late_window.total_seconds():
-        return LATE
+        return Verdict(Meaning.LATE)
     if row.settled_at is None:
         if token.id == row.parent_id:
-            return ROLLBACK
+            return Verdict(Meaning.ROLLBACK, mints=True)
         is_new = retired_at is None and len(row.retired) < MAX_RETIRED
         if is_new and token.version == row.version and token.parent_id == row.parent_id:
-            return SIBLING
-    return AHEAD if token.version > row.version else REUSE
+            return Verdict(Meaning.SIBLING)
+    return Verdict(Meaning.AHEAD if token.version > row.version else Meaning.REUSE)
 
 
 def holder_of(row: Row) -> str | None:
@@ -132,8 +126,10 @@ def touch_after(row: Row, config: SessionConfig) -> timedelta:
 
 def _current(row: Row, now: datetime, config: SessionConfig) -> Verdict:
     if now < current_until(row, config):
-        return CURRENT
-    return SETTLES if row.settled_at is None else DUE
+        return Verdict(Meaning.CURRENT)
+    if row.settled_at is None:
+        return Verdict(Meaning.CURRENT, settles=True)
+    return Verdict(Meaning.CURRENT, mints=True)
 
 
 def _retired_at(row: Row, token: Token) -> float | None:

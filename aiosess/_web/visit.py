@@ -33,7 +33,6 @@ from aiosess._token.keys import Keyring
 from aiosess._token.reader import KnownToken, TokenReader
 from aiosess._token.rotation import (
     ADOPTED,
-    CURRENT,
     Meaning,
     Verdict,
     current_until,
@@ -146,7 +145,7 @@ class Visit:
         verdict = judge(row, known.token, now, config)
         if not await self._follow(row, known.token, verdict, now):
             return False
-        if verdict is CURRENT and self.row is row:
+        if verdict.is_steady and self.row is row:
             until = min(current_until(row, config), row.last_active_at + touch_after(row, config))
             # What is equal is kept once: there is one of these for each session.
             known.user_agent = row.user_agent if user_agent == row.user_agent else user_agent

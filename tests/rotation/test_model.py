@@ -77,7 +77,7 @@ def take_any_sibling(patch: pytest.MonkeyPatch) -> None:
     def misjudge(row: Row, token: Token, *others: Any) -> Verdict:
         verdict = judge(row, token, *others)
         is_sibling = token.version == row.version and token.parent_id == row.parent_id
-        return rotation.SIBLING if verdict.meaning is Meaning.REUSE and is_sibling else verdict
+        return Verdict(Meaning.SIBLING) if verdict.meaning is Meaning.REUSE and is_sibling else verdict
 
     patch.setattr(visit, "judge", misjudge)
 

@@ -320,10 +320,18 @@ def test_three_verdicts_make_a_token_current() -> None:
 
 
 def test_verdict_is_frozen() -> None:
-    """A verdict can't be changed: all requests get the same few."""
+    """A verdict can't be changed."""
     verdict: Any = judge(ROW, token("current"), at(0), CONFIG)
     with pytest.raises(FrozenInstanceError):
         verdict.mints = True
+
+
+@pytest.mark.parametrize("meaning", Meaning)
+@pytest.mark.parametrize("settles", [False, True])
+@pytest.mark.parametrize("mints", [False, True])
+def test_only_a_current_token_with_nothing_to_do_is_steady(meaning: Meaning, *, settles: bool, mints: bool) -> None:
+    """The verdict on a late token asks for nothing either, but it does not stay so until the current token changes."""
+    assert Verdict(meaning, settles, mints).is_steady is ((meaning, settles, mints) == (Meaning.CURRENT, False, False))
 
 
 # When activity is noted
@@ -492,7 +500,7 @@ def test_current_token_stays_as_judged_until_a_known_instant(judged: Row, after:
     until = rotation.current_until(judged, CONFIG)
     now = until + timedelta(seconds=after)
     verdict = judge(judged, token(judged.token_id, judged.version, judged.parent_id), now, CONFIG)
-    assert (verdict == Verdict(Meaning.CURRENT)) is (now < until)
+    assert verdict.is_steady is (verdict == Verdict(Meaning.CURRENT)) is (now < until)
 
 
 @dataclass
