@@ -13,7 +13,7 @@ from datetime import datetime
 from hmac import compare_digest
 from http import HTTPStatus
 from time import monotonic, time
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from aiohttp import hdrs, web
@@ -46,7 +46,7 @@ from aiosess._web.open_connections import Guards
 from aiosess.config import SessionConfig
 from aiosess.errors import ResponseStarted, SessionNotFound, StoreUnavailable
 
-MAX_JUDGEMENTS: Final = 3  # a compare-and-set that misses judges again; more often than this, something is wrong
+JUDGEMENTS: Final = range(3)  # a compare-and-set that misses judges again; more often than this, something is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,25 @@ class Services:
     upkeep: Upkeep
     guards: Guards
     emit: Emit
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """
+    How a token was judged last, kept with the token if it was current and there was nothing to do.
+
+    The same token comes back many times before that changes.
+
+    Attributes:
+        row: Returns the row that was judged, while that is held.
+        user_agent: The User-Agent that was compared with the session's then.
+        until: How long nothing is to be done if the row stays as it is, by the monotonic clock.
+
+    """
+
+    row: weakref.ref[Row]
+    user_agent: str
+    until: float
 
 
 class Visit:
@@ -121,19 +140,20 @@ class Visit:
 
     async def admit(self, known: KnownToken) -> None:
         """Check a presented token, judge it if something has changed since it was last judged, and do what follows."""
-        token, checker = known.token, self.services.checker
+        token = known.token
         try:
-            for _ in range(MAX_JUDGEMENTS):
-                row = await checker.check(token)
+            for _ in JUDGEMENTS:
+                row = await self.services.checker.check(token)
                 if row is None:
                     return
                 user_agent = self.headers.get(hdrs.USER_AGENT, "")
-                if row is known.row() and monotonic() < known.until and user_agent == known.user_agent:
+                last: Any = known.note  # a Judged, or None
+                if last and row is last.row() and monotonic() < last.until and user_agent == last.user_agent:
                     self.token, self.row = token, row  # all but a few requests
                     return
                 if await self._judge(row, known, user_agent):
                     return
-                checker.forget(row.id)
+                self.services.checker.forget(row.id)
             self._unknown = "the session kept changing under this request"
         except StoreUnavailable as error:
             self._unknown = str(error)
@@ -147,11 +167,13 @@ class Visit:
             return False
         if verdict.is_steady and self.row is row:
             until = min(current_until(row, config), row.last_active_at + touch_after(row, config))
-            # What is equal is kept once: there is one of these for each session.
-            known.user_agent = row.user_agent if user_agent == row.user_agent else user_agent
-            # The database's clock may be put right meanwhile.
-            known.until = monotonic() + min(until - now, config.touch_interval).total_seconds()
-            known.row = weakref.ref(row)
+            known.note = Judged(
+                weakref.ref(row),
+                # What is equal is kept once: there is one of these for each session.
+                row.user_agent if user_agent == row.user_agent else user_agent,
+                # The database's clock may be put right meanwhile.
+                monotonic() + min(until - now, config.touch_interval).total_seconds(),
+            )
         return True
 
     async def _follow(self, row: Row, token: Token, verdict: Verdict, now: datetime) -> bool:

@@ -558,12 +558,17 @@ def remembered(reader: TokenReader) -> int:
     return len(reader._verified)
 
 
-def test_token_that_was_not_judged_has_no_row(reader: TokenReader) -> None:
+def test_known_token_has_no_note_at_first(reader: TokenReader) -> None:
     """A token that was only verified is not taken for one that was judged."""
-    assert (
-        reader.read(KEYRING.sign(new_token(SESSION_ID, 1, datetime.now(UTC) + timedelta(days=1)), AUDIENCE)).row()
-        is None
-    )
+    text = KEYRING.sign(new_token(SESSION_ID, 1, datetime.now(UTC) + timedelta(days=1)), AUDIENCE)
+    assert reader.read(text).note is None
+
+
+def test_note_of_a_known_token_is_kept(reader: TokenReader) -> None:
+    """What a reader's caller notes of a token is there when the token is read again."""
+    text, note = signed(header(), claims()), object()
+    reader.read(text).note = note
+    assert reader.read(text).note is note
 
 
 def test_token_is_verified_once(reader: TokenReader) -> None:
