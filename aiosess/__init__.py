@@ -15,13 +15,13 @@ Every public name is here. The modules without an underscore hold the same names
 has to be imported by itself, because it needs an extra.
 """
 
-from aiosess import config, devices, errors, events, session
+from aiosess import config, devices, errors, events, session, store
 from aiosess._postgres.schema import schema_sql
-from aiosess._postgres.store import SessionStore
 from aiosess._web.csrf import check_csrf, csrf_field, csrf_protected
+from aiosess._web.handlers import unchecked
 from aiosess._web.keys import SESSIONS, STORE, get_sessions
 from aiosess._web.manager import SessionManager
-from aiosess._web.setup import setup, unchecked
+from aiosess._web.setup import setup
 from aiosess.config import Fingerprint, SameSite, SessionConfig
 from aiosess.devices import device_list, local_path, setup_devices
 from aiosess.errors import (
@@ -54,6 +54,7 @@ from aiosess.events import (
     WentBack,
 )
 from aiosess.session import DeviceType, Session, SessionPage, Tally
+from aiosess.store import SessionStore, open_store
 
 __all__ = (
     "SESSIONS",
@@ -102,9 +103,11 @@ __all__ = (
     "events",
     "get_sessions",
     "local_path",
+    "open_store",
     "schema_sql",
     "session",
     "setup",
     "setup_devices",
+    "store",
     "unchecked",
 )

@@ -31,11 +31,12 @@ class Memory(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """Return what is remembered of a key, or None."""
-        value = self._young.get(key)
-        if value is None and self._old:
+        try:
+            return self._young[key]  # every request gets two entries: nothing is quicker than not asking for more
+        except KeyError:
             value = self._old.pop(key, None)
-            if value is not None:
-                self._put(key, value)
+        if value is not None:
+            self._put(key, value)
         return value
 
     def put(self, key: K, value: V) -> None:

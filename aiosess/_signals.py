@@ -1,53 +1,67 @@
-"""Hands events to the application's hook, so that a hook which raises or hangs disturbs no request."""
+"""How parts hear of changed rows, ended sessions, lost connections and events without knowing one another."""
 
-import asyncio
-import inspect
-import logging
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVarTuple
+from uuid import UUID
 
-from aiosess.events import Event
+from aiosess._row import Row
+from aiosess.events import Event, SessionEvent
 
-log = logging.getLogger("aiosess")
-
-Hook = Callable[[Event], Awaitable[None] | None]
-
-HOOK_TIMEOUT = 30.0  # seconds
-DRAIN_TIMEOUT = 5.0  # seconds; a shutdown waits no longer
-MAX_WAITING = 1000
+Ts = TypeVarTuple("Ts")
 
 
-class Dispatcher:
-    """Runs the hook for each event in a task of its own, in the order of the events, and bounds how many hang."""
+class Signal(Generic[*Ts]):
+    """Calls its listeners before ``send()`` returns, in the order in which they connected."""
 
-    def __init__(self, hook: Hook | None) -> None:
-        """Take the application's hook, or None: then events go nowhere."""
-        self._hook = hook
-        self._tasks: set[asyncio.Task[None]] = set()
+    __slots__ = ("_listeners",)
 
-    def emit(self, event: Event) -> None:
-        """Hand over one event and return at once."""
-        if self._hook is None:
-            return
-        if len(self._tasks) >= MAX_WAITING:
-            log.error("on_event: %d calls have not returned; a %s event is lost", MAX_WAITING, type(event).__name__)
-            return
-        task = asyncio.create_task(self._call(self._hook, event))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def __init__(self) -> None:
+        """Start without a listener."""
+        self._listeners: list[Callable[[*Ts], object]] = []
 
-    async def drain(self) -> None:
-        """Wait a little for the hooks that still run, and cancel those that hang."""
-        if self._tasks:
-            _, hanging = await asyncio.wait(self._tasks, timeout=DRAIN_TIMEOUT)
-            for task in hanging:
-                task.cancel()
+    def connect(self, listener: Callable[[*Ts], object]) -> None:
+        """Call the listener from now on; it must return at once and must not raise."""
+        self._listeners.append(listener)
 
-    @staticmethod
-    async def _call(hook: Hook, event: Event) -> None:
-        try:
-            async with asyncio.timeout(HOOK_TIMEOUT):
-                result = hook(event)
-                if inspect.isawaitable(result):
-                    await result
-        except Exception:
-            log.exception("on_event failed for a %s event", type(event).__name__)
+    def send(self, *values: *Ts) -> None:
+        """Call every listener."""
+        for listener in self._listeners:
+            listener(*values)
+
+
+class Signals:
+    """
+    The signals of one installation.
+
+    Attributes:
+        changed: A write returned this live row.
+        ended: The session with this id has ended, by a write of this process or as a check found.
+        all_ended: Every session of every user was ended.
+        connection_lost: A connection ended: the server that answers next may be another one, or the same one restored
+            to an earlier time.
+        happened: An event, for the application's hook.
+
+    """
+
+    def __init__(self) -> None:
+        """Start without listeners."""
+        self.changed = Signal[Row]()
+        self.ended = Signal[UUID]()
+        self.all_ended = Signal[()]()
+        self.connection_lost = Signal[()]()
+        self.happened = Signal[Event]()
+        self._slow: list[Callable[[], Awaitable[None]]] = []
+
+    def tell_end(self, event: SessionEvent) -> None:
+        """Announce that a write has ended a session, and the event that says why."""
+        self.ended.send(event.session_id)
+        self.happened.send(event)
+
+    def wait_for(self, listener: Callable[[], Awaitable[None]]) -> None:
+        """Let ``caught_up()`` wait for a listener that works off events after ``send()`` has returned."""
+        self._slow.append(listener)
+
+    async def caught_up(self) -> None:
+        """Wait until the slow listeners have worked off the events so far; writers of many events go no faster."""
+        for listener in self._slow:
+            await listener()

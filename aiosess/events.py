@@ -2,8 +2,10 @@
 Events: typed records of what happened to sessions, for ``SessionConfig.on_event``.
 
 The process that wrote a change emits its event once, after PostgreSQL acknowledged the write. If the process is killed
-between the two, the event is lost. No event is emitted twice, or for a change that did not happen. The repr of an
-event shows no ids, so applications may log it; the fields hold what an e-mail or an audit log needs.
+between the two, the event is lost. A sweep waits for the hook before it goes on. While a hook hangs, at most 100,000
+events wait for it, and the log names those that are lost. No event is emitted twice, or for a change that did not
+happen. The repr of an event shows no ids, so applications may log it; the fields hold what an e-mail or an audit log
+needs.
 """
 
 from dataclasses import dataclass, field

@@ -13,11 +13,15 @@ import asyncpg
 
 from aiosess._check.checker import Checker
 from aiosess._postgres.database import Database
-from aiosess._postgres.request_store import RequestStore
+from aiosess._postgres.endings import Endings
+from aiosess._postgres.rows import Rows
+from aiosess._postgres.statements import Statements
+from aiosess._signals import Signals
 from aiosess._token.keys import Keyring
 from aiosess._token.reader import TokenReader
 from aiosess._token.token import new_token
 from aiosess.config import SessionConfig
+from aiosess.store import SessionStore
 from bench.load import measure
 from bench.servers import HERE, LOAD_CORE, Servers, Site
 from bench.site import SECRET
@@ -74,13 +78,15 @@ def _login_rate(site: Site, seconds: int) -> float:
 async def _memory(dsn: str) -> str:
     """Hold sessions in a checker of this process, and see what Python's allocator says."""
     config = SessionConfig(max_held_sessions=40_000)
-    database = Database(config)
+    signals = Signals()
+    database = Database(config, signals)
     await database.connect(dsn)
-    store = RequestStore(database, config, lambda _event: None)
+    statements = Statements(database, config.schema)
+    store = SessionStore(statements, Endings(statements, signals, config))
     await database.run(lambda connection: connection.execute(FILL, 0, 10_000, timedelta(days=30)))
     ids = [row["id"] for row in await database.fetch("select id from aiosess_sessions limit 10000")]
     size = int((await database.fetch("select avg(octet_length(data::text))::int as n from aiosess_sessions"))[0]["n"])
-    checker = Checker(store, config)
+    checker = Checker(Rows(statements, signals, config), database, signals, config)
     keyring = Keyring(SECRET)
     reader = TokenReader(keyring, config.audience, 40_000)
     tokens = [new_token(each, 1, store.clock.now() + config.absolute_timeout) for each in ids]
@@ -106,9 +112,11 @@ async def _memory(dsn: str) -> str:
 async def _per_user(dsn: str) -> str:
     """List the sessions of users who have few or many."""
     config = SessionConfig()
-    database = Database(config)
+    signals = Signals()
+    database = Database(config, signals)
     await database.connect(dsn)
-    store = RequestStore(database, config, lambda _event: None)
+    statements = Statements(database, config.schema)
+    store = SessionStore(statements, Endings(statements, signals, config))
     lines = ["### Listing a user's sessions\n", "| sessions | median ms |", "|---:|---:|"]
     for count in (1, 10, 100, 1000):
         user = f"many-{uuid4().hex}"
@@ -144,10 +152,11 @@ async def _sweeper(dsn: str, site: Site, rounds: int, seconds: int) -> str:
     await connection.execute("vacuum analyze aiosess_sessions")
     calm = [(await asyncio.to_thread(measure, site, CONNECTIONS, seconds)).p99 for _ in range(rounds)]
     config = SessionConfig()
-    database = Database(config)
+    signals = Signals()
+    database = Database(config, signals)
     await database.connect(dsn)
     began = perf_counter()
-    sweeping = asyncio.create_task(RequestStore(database, config, lambda _event: None).sweep())
+    sweeping = asyncio.create_task(Endings(Statements(database, config.schema), signals, config).sweep())
     busy = []
     while not sweeping.done():
         busy.append((await asyncio.to_thread(measure, site, CONNECTIONS, seconds)).p99)

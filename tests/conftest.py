@@ -14,6 +14,7 @@ import pytest
 from aiosess import events
 from aiosess._postgres.database import Database
 from aiosess._postgres.schema import prepare
+from aiosess._signals import Signals
 from aiosess.config import SessionConfig
 from aiosess.embedded import EmbeddedPostgres
 
@@ -70,7 +71,7 @@ async def empty_dsn(server_dsn: str) -> AsyncIterator[str]:
 async def migrated_dsn(server_dsn: str) -> AsyncIterator[str]:
     """Return the DSN of the run's database, with tables."""
     dsn = await make_database(server_dsn)
-    database = Database(SessionConfig())
+    database = Database(SessionConfig(), Signals())
     await database.connect(dsn)
     await prepare(database, "public", migrate=True)
     await database.close()

@@ -16,7 +16,7 @@ from aiosess import events
 from aiosess._row import Row
 from aiosess._token.rotation import Verdict, judge
 from aiosess._token.token import Token
-from aiosess._web import visit
+from aiosess._web import admission
 from aiosess.config import SessionConfig
 from tests.world.serve import serve
 from tests.world.site import make_app
@@ -61,7 +61,7 @@ def main() -> None:
     spans = json.loads(text)
     journal = Journal(spans.pop("journal"))
     # The verdict is no part of any answer, and events tell of a few verdicts only.
-    visit.judge = journal.judge  # type: ignore[attr-defined]  # it is imported there, not exported
+    admission.judge = journal.judge  # type: ignore[attr-defined]  # it is imported there, not exported
     options = {name: timedelta(seconds=seconds) for name, seconds in spans.items()}
     serve(make_app(dsn, on_event=journal.tell, **options))
 

@@ -8,27 +8,29 @@ from typing import Any
 from aiosess._row import Row
 
 
-class Waiter(asyncio.Future[Row | None]):
+class BatchFuture(asyncio.Future[Row | None]):
     """
-    What one request waits for; each has its own, because cancelling one must not cancel what the others wait for.
+    One request's wait for its batch; each request has a future of its own, so cancelling one cancels no other.
 
-    A future has the loop call its task back. To make and run such a callback for each request took longer than the
-    check itself, so it is kept here, and the batch calls those of all its requests in one callback of the loop.
+    An ordinary future lets the loop call its task back. Making and running such a callback for each request took longer
+    than the check itself. This future keeps the callback, and the batch calls those of all its requests in one callback
+    of the loop.
     """
 
     __slots__ = ("callback", "context")
 
-    callback: Callable[["Waiter"], object] | None  # set to None by who makes one: __init__ would take as long again
+    # Set to None by the caller: an __init__ of our own would take as long again.
+    callback: Callable[["BatchFuture"], object] | None
     context: Context
 
-    def add_done_callback(self, fn: Callable[["Waiter"], object], /, *, context: Context | None = None) -> None:
-        """Keep the first one, which is the waiting task's."""
+    def add_done_callback(self, fn: Callable[["BatchFuture"], object], /, *, context: Context | None = None) -> None:
+        """Keep the first callback, which is the waiting task's."""
         if self.callback is None and not self.done():
             self.callback, self.context = fn, copy_context() if context is None else context
         else:
             super().add_done_callback(fn, context=context)
 
-    def remove_done_callback(self, fn: Callable[["Waiter"], object], /) -> int:
+    def remove_done_callback(self, fn: Callable[["BatchFuture"], object], /) -> int:
         """Forget a callback."""
         if self.callback != fn:
             return super().remove_done_callback(fn)
@@ -49,8 +51,8 @@ class Waiter(asyncio.Future[Row | None]):
             self.get_loop().call_soon(callback, self, context=self.context)
 
 
-def wake_all(waiters: Iterable[Waiter]) -> None:
-    """Let the tasks of waiters that are done go on, one after the other; for a callback of the loop, not for a task."""
+def wake_all(waiters: Iterable[BatchFuture]) -> None:
+    """Let the tasks that wait for these futures go on; the loop calls this, for a task cannot run other tasks."""
     rest = iter(waiters)
     try:
         for waiter in rest:
@@ -58,5 +60,5 @@ def wake_all(waiters: Iterable[Waiter]) -> None:
             if callback is not None:
                 waiter.context.run(callback, waiter)
     finally:
-        for waiter in rest:  # after a KeyboardInterrupt or SystemExit: a task lets nothing else out
+        for waiter in rest:  # after a KeyboardInterrupt or SystemExit, the only exceptions that leave a task
             waiter.wake_soon()

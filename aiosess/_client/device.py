@@ -5,14 +5,12 @@ The User-Agent is text that a stranger wrote; nothing here raises for it.
 """
 
 import re
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 
 from ua_parser import Result, parse
 
-from aiosess.events import Origin
 from aiosess.session import DeviceType
 
 
@@ -135,14 +133,3 @@ def _name(browser: str, platform: str, kind: DeviceType) -> str:
     if browser and (kind == "bot" or platform in ("", browser)):
         return browser
     return f"{browser or 'Unknown browser'} on {platform}"
-
-
-def origin_of(ip: str | None, user_agent: str | None) -> Origin:
-    """Say where a request comes from."""
-    device = describe(user_agent)
-    return Origin(ip=ip, user_agent=device.user_agent, device_name=device.name, device_type=device.type)
-
-
-def client_digest(ip: str | None, user_agent: str) -> str:
-    """Return 16 characters that tell one client from another: they differ with the address and with the User-Agent."""
-    return urlsafe_b64encode(sha256(f"{ip} {user_agent}".encode()).digest()[:12]).decode("ascii")

@@ -1,5 +1,5 @@
 """
-What a session can keep: user ids and JSON values that PostgreSQL gives back exactly as they were.
+User ids and JSON values that PostgreSQL gives back exactly as they were.
 
 ``jsonb`` refuses NUL, lone surrogates and NaN, and rewrites numbers: 1e2 comes back as 100 and -0.0 loses its sign. All
 of that is refused here, before SQL, so that ``get()`` returns what ``set()`` was given, types included.

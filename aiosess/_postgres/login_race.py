@@ -1,8 +1,8 @@
 """
-What a request has revoked itself, and may overlook when it then signs its user in.
+Logins and revocations at the same time.
 
-A login that was under way when the user's sessions were revoked no longer counts. But who resets a password, or wants
-one session at a time, revokes and then signs in: that revocation is the login's own.
+A login that was under way when the user's sessions were revoked no longer counts. But a handler that resets a password,
+or allows one session at a time, revokes and then signs in: the login may overlook the revocation of its own request.
 """
 
 from contextvars import ContextVar
@@ -30,20 +30,20 @@ class Revocation:
     known_at: float
 
     def is_first_since(self, began: float) -> bool:
-        """Whether there was none between it and the moment (monotonic) when a request came in, for certain."""
+        """Say whether for certain no other revocation came between it and the moment when a request was received."""
         came_at = self.revoked_at - timedelta(seconds=self.known_at - began)
         return self.earlier_at is None or self.earlier_at < came_at
 
 
-# What the request that runs has revoked. A list, so that tasks which the request starts add to the same one.
+# The revocations of the request that runs. A list, so that tasks which the request starts add to the same one.
 own_revocations: ContextVar[list[Revocation] | None] = ContextVar("aiosess_own_revocations", default=None)
 
 
 def excused(user_id: str, began: float) -> list[datetime]:
     """
-    Return the revocations that a login of the same request may overlook: it revokes and then signs in.
+    Return the revocations that a login of the same request may overlook.
 
-    Not those that hide somebody else's revocation, made since the request began.
+    A revocation that hides an earlier one by somebody else, made since the request began, is not among them.
     """
     instants: list[datetime] = []
     for each in sorted(own_revocations.get() or (), key=attrgetter("revoked_at")):

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from aiosess._postgres.database import Connection, Database, read_sql
+from aiosess._postgres.database import Connection, Database
+from aiosess._postgres.statements import read_sql
 from aiosess.errors import SchemaMismatch
 
 VERSION: Final = 5

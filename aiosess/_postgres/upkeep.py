@@ -1,4 +1,4 @@
-"""What is written behind the requests' backs: last activity, settled marks, and the sweeping of expired rows."""
+"""Background work of a process: last activity and settled marks, and the sweeping of expired rows."""
 
 import asyncio
 import logging
@@ -7,22 +7,24 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
 
-from aiosess._postgres.request_store import RequestStore
+from aiosess._postgres.endings import Endings
+from aiosess._postgres.rows import Rows
 from aiosess.config import SessionConfig
 from aiosess.errors import StoreUnavailable
 
 log = logging.getLogger("aiosess")
 
 FLUSH_EVERY = 1.0  # seconds
-MAX_MARKS = 10_000  # per UPDATE; what comes beyond is dropped, and marked again by a later request
+MAX_MARKS = 10_000  # per UPDATE; further ones are dropped, and a later request marks the session again
 
 
 class Upkeep:
     """Collects marks of many sessions and writes them in one UPDATE a second; losing one is harmless."""
 
-    def __init__(self, store: RequestStore, config: SessionConfig) -> None:
+    def __init__(self, rows: Rows, endings: Endings, config: SessionConfig) -> None:
         """Collect nothing yet."""
-        self._store = store
+        self._rows = rows
+        self._endings = endings
         self._sweep_every = config.sweep_interval.total_seconds()
         self._marks: dict[UUID, tuple[datetime, str | None]] = {}
 
@@ -41,12 +43,12 @@ class Upkeep:
         self._marks[session_id] = (at, token_id or (known[1] if known else None))
 
     async def flush(self) -> None:
-        """Write what was collected."""
+        """Write the collected marks."""
         if not self._marks:
             return
         marks, self._marks = self._marks, {}
         try:
-            await self._store.touch(marks)
+            await self._rows.touch(marks)
         except StoreUnavailable:
             log.info("aiosess: %d last-active marks were lost", len(marks))
 
@@ -61,8 +63,8 @@ class Upkeep:
     async def sweep_if_due(self) -> None:
         """Sweep, unless another process has within the interval."""
         try:
-            if await self._store.claim_sweep():
-                await self._store.sweep()
+            if await self._endings.claim_sweep():
+                await self._endings.sweep()
         except StoreUnavailable:
             log.info("aiosess: the sweep is put off: PostgreSQL does not answer")
 

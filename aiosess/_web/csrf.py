@@ -7,8 +7,9 @@ from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 from aiohttp import hdrs, web
 from aiohttp.http import HttpProcessingError
 
-from aiosess._token import form_token as csrf
+from aiosess._token import form_token
 from aiosess._web.keys import get_sessions
+from aiosess._web.manager import internals_of
 
 FIELD: Final = "csrf_token"
 HEADER: Final = "X-CSRF-Token"
@@ -33,7 +34,7 @@ def csrf_field(request: web.Request) -> str:
     It goes into a Jinja template (``{{ csrf_field(request) }}``, autoescape on
     or off) and into an f-string alike. With aiohttp-jinja2:
     ``aiohttp_jinja2.get_env(app).globals["csrf_field"] = aiosess.csrf_field``.
-    When nobody is signed in its value is empty: the origin alone decides then.
+    Its value is empty when nobody is signed in: then the origin alone decides.
 
     Raises:
         NotInstalled: ``aiosess.setup()`` was not called, or the route is ``@aiosess.unchecked``.
@@ -47,7 +48,7 @@ def csrf_protected(handler: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[
     """
     Refuse forged requests to a handler, or to a method of a ``web.View`` or of a class of handlers, with 403.
 
-    What is checked is that of ``check_csrf()``.
+    The checks are those of ``check_csrf()``.
     """
 
     @wraps(handler)
@@ -78,16 +79,15 @@ async def check_csrf(request: web.Request) -> None:
         StoreUnavailable: PostgreSQL did not answer; it is unknown who is asking.
 
     """
-    if request.method in csrf.SAFE_METHODS:
+    if request.method in form_token.SAFE_METHODS:
         return
-    visit = get_sessions(request)._visit  # noqa: SLF001 - the manager shows applications one token, a check needs all keys
-    services = visit.services
+    visit, call = internals_of(get_sessions(request))
     site, origin, host = (_header(request, name) for name in ("Sec-Fetch-Site", hdrs.ORIGIN, hdrs.HOST))
-    if not csrf.is_same_origin(site, origin, host, "http" if services.config.insecure_cookies else "https"):
+    if not form_token.is_same_origin(site, origin, host, "http" if call.config.insecure_cookies else "https"):
         _refuse("the request does not come from a page of this site")
-    visit.look()
+    visit.require_known()
     row = visit.row
-    if row is not None and not csrf.is_form_token(await _given_token(request), services.keyring.form_keys, row.id):
+    if row is not None and not form_token.is_form_token(await _given_token(request), call.form_keys, row.id):
         _refuse("the form is out of date: go back, reload the page and send it again")
 
 

@@ -4,9 +4,9 @@ from typing import Final
 
 from aiohttp import web
 
-from aiosess._postgres.store import SessionStore
 from aiosess._web.manager import SessionManager
 from aiosess.errors import NotInstalled
+from aiosess.store import SessionStore
 
 _HASH_OF_SESSIONS: Final = hash("sessions")
 

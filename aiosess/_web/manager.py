@@ -3,28 +3,59 @@
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, overload
 from uuid import UUID
 
 from aiohttp import web
 from uuid_utils.compat import uuid7
 
-from aiosess._postgres.exact_json import check_user_id, encode_data
-from aiosess._postgres.request_store import Login
-from aiosess._postgres.store import as_uuid
-from aiosess._row import session_of
-from aiosess._token import form_token as csrf
-from aiosess._token.token import new_token
-from aiosess._web.data import SessionData
-from aiosess.errors import SessionNotFound, SessionRevoked
+from aiosess._postgres.clock import Clock
+from aiosess._postgres.endings import Endings, as_uuid
+from aiosess._postgres.exact_json import check_key, check_user_id, encode_data, encode_value
+from aiosess._postgres.login import Login, Logins
+from aiosess._postgres.rows import Rows
+from aiosess._row import Row, session_of
+from aiosess._token import form_token
+from aiosess._token.token import Token, new_token
+from aiosess._web.admission import Admission
+from aiosess._web.open_connections import OpenConnections
+from aiosess._web.transport import CookieTransport
+from aiosess._web.visit import Visit
+from aiosess.config import SessionConfig
+from aiosess.errors import InvalidData, SessionNotFound, SessionRevoked
 from aiosess.session import Session, SessionPage
+from aiosess.store import SessionStore
 
 log = logging.getLogger("aiosess")
 
+T = TypeVar("T")
 
-class SessionManager(SessionData):
+
+@dataclass(frozen=True, slots=True)
+class Collaborators:
+    """
+    The parts of an installation that managers call; ``Installation`` makes them once.
+
+    Attributes:
+        form_keys: The keys of form tokens, newest first.
+
+    """
+
+    admission: Admission
+    transport: CookieTransport
+    open_connections: OpenConnections
+    store: SessionStore
+    rows: Rows
+    logins: Logins
+    endings: Endings
+    clock: Clock
+    form_keys: tuple[bytes, ...]
+    config: SessionConfig
+
+
+class SessionManager:
     """
     The session of one request.
 
@@ -33,18 +64,24 @@ class SessionManager(SessionData):
     answer: who is asking is then unknown, and nobody is taken for anonymous.
     """
 
-    __slots__ = ()
+    __slots__ = ("_call", "_seen", "_visit")
+
+    def __init__(self, visit: Visit, collaborators: Collaborators) -> None:
+        """Read and change the state of one request."""
+        self._visit = visit
+        self._call = collaborators
+        self._seen: tuple[Row, Session] | None = None
 
     def __repr__(self) -> str:
         """Show whether somebody is signed in, and no id."""
         return f"<SessionManager {'signed in' if self._visit.row else 'anonymous'}>"
 
-    # Who is there
+    # The signed-in user
 
     @property
     def user_id(self) -> str | None:
         """The signed-in user's id as the application gave it, or None."""
-        self._visit.look()
+        self._visit.require_known()
         row = self._visit.row
         return None if row is None else row.user_id
 
@@ -61,11 +98,22 @@ class SessionManager(SessionData):
         than ``late_window`` before it arrived: it may have been sent before the
         proof.
         """
-        self._visit.look()
+        self._visit.require_known()
         row = self._visit.row
         if row is None or self._visit.is_late:
             return False
-        return self._visit.services.clock.now() - row.authenticated_at <= within
+        return self._call.clock.now() - row.authenticated_at <= within
+
+    @property
+    def current(self) -> Session | None:
+        """The current session's record, or None."""
+        self._visit.require_known()
+        row = self._visit.row
+        if row is None:
+            return None
+        if self._seen is None or self._seen[0] is not row:
+            self._seen = (row, session_of(row, is_current=True))
+        return self._seen[1]
 
     @property
     def form_token(self) -> str:
@@ -74,9 +122,68 @@ class SessionManager(SessionData):
 
         It belongs to the session and survives the rotation of its token.
         """
-        self._visit.look()
+        self._visit.require_known()
         row = self._visit.row
-        return "" if row is None else csrf.form_token(self._visit.services.keyring.form_keys[0], row.id)
+        return "" if row is None else form_token.form_token(self._call.form_keys[0], row.id)
+
+    # The session's data
+
+    @overload
+    def get(self, key: str, type: None = None) -> Any: ...  # noqa: ANN401 - the contract's name; any JSON value
+
+    @overload
+    def get(self, key: str, type: type[T]) -> T | None: ...
+
+    def get(self, key: str, type: type[Any] | None = None) -> Any:  # noqa: A002 - the contract's name
+        """
+        Return a value of the session's data.
+
+        None when nobody is signed in, when the key is absent, or when the value
+        is not of ``type``, which is also logged. The value is the request's own:
+        changing it in place changes nothing in the session.
+        """
+        session = self.current
+        value = None if session is None else session.data.get(key)
+        if type is None or value is None or _is_of(value, type):
+            return value
+        log.warning("aiosess: session data %r is %s, not %s", key, value.__class__.__name__, type.__name__)
+        return None
+
+    async def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """
+        Set one key of the session's data, persisted at once; requests that set different keys both win.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            InvalidData: the key or value cannot be kept exactly, or the data would be too large.
+            SessionRevoked: the session ended while this request ran.
+            StoreUnavailable: PostgreSQL does not answer; the value may or may not be set.
+
+        """
+        row = self._visit.require()
+        limit = self._call.config.max_data_bytes
+        patched = await self._call.rows.patch(row.id, check_key(key), encode_value(value, limit))
+        if patched is None and not await self._call.rows.has_ended(row.id):
+            message = f"the data would be larger than max_data_bytes ({limit})"
+            raise InvalidData(message)
+        self._go_on(row.id, patched)
+
+    async def remove_key(self, key: str) -> None:
+        """
+        Remove one key of the session's data, persisted at once; an absent key is no error.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            InvalidData: no value can have this key.
+            SessionRevoked: the session ended while this request ran.
+            StoreUnavailable: PostgreSQL does not answer; the key may or may not be there.
+
+        """
+        row = self._visit.require()
+        changed = await self._call.rows.remove_key(row.id, check_key(key))
+        if changed is None:
+            await self._call.rows.has_ended(row.id)
+        self._go_on(row.id, changed)
 
     # Signing in and out
 
@@ -110,20 +217,20 @@ class SessionManager(SessionData):
             StoreUnavailable: PostgreSQL does not answer; the user is not signed in.
 
         """
-        visit = self._visit
-        visit.check_not_sealed()
+        visit, call = self._visit, self._call
+        visit.require_unsealed()
         # The session that the request came with has to end: it must be known which one that is.
-        await visit.resolve()
+        await call.admission.resolve(visit)
         earlier_id = None if visit.token is None else visit.token.session_id
-        services = visit.services
-        config = services.config.with_limits(idle_timeout, absolute_timeout)
-        token = new_token(uuid7(), 1, services.clock.now() + config.absolute_timeout)
-        row = await services.store.authenticate(
+        config = call.config.with_limits(idle_timeout, absolute_timeout)
+        token = new_token(uuid7(), 1, call.clock.now() + config.absolute_timeout)
+        caller = visit.caller(config.trusted_networks)
+        row = await call.logins.authenticate(
             Login(
                 token=token,
                 user_id=check_user_id(user_id),
-                ip=visit.ip(),
-                device=visit.device(),
+                ip=caller.ip,
+                device=caller.device,
                 data=encode_data({} if data is None else data, config.max_data_bytes),
                 idle_timeout=config.idle_timeout,
                 absolute_timeout=config.absolute_timeout,
@@ -135,9 +242,7 @@ class SessionManager(SessionData):
         if row is None:
             message = "the user's sessions were revoked while this login was under way"
             raise SessionRevoked(message)
-        if earlier_id is not None:
-            visit.end(earlier_id)
-        visit.enter(row, replace(token, expires_at=int(row.ends_at.timestamp())))
+        self._sign_in(row, replace(token, expires_at=int(row.ends_at.timestamp())))
 
     async def authenticate_with(
         self,
@@ -172,16 +277,16 @@ class SessionManager(SessionData):
             StoreUnavailable: PostgreSQL does not answer; the session may or may not have ended.
 
         """
-        self._visit.look()
-        self._visit.check_not_sealed()
+        self._visit.require_known()
+        self._visit.require_unsealed()
         row = self._visit.row
         if row is not None:
             try:
-                await self._visit.services.store.revoke_own(row.id, row.user_id, "logout")
+                await self._call.endings.revoke(row.id, row.user_id, "logout")
             except SessionNotFound:
                 log.debug("aiosess: the session had already ended at logout")
-            self._visit.end(row.id)
-        self._visit.clear()
+            self._visit.leave(row.id)
+        self._call.transport.delete_cookie(self._visit)
 
     async def logout_all(self) -> None:
         """
@@ -192,13 +297,13 @@ class SessionManager(SessionData):
             StoreUnavailable: PostgreSQL does not answer; the sessions may or may not have ended.
 
         """
-        self._visit.look()
-        self._visit.check_not_sealed()
+        self._visit.require_known()
+        self._visit.require_unsealed()
         row = self._visit.row
         if row is not None:
-            await self._visit.services.store.revoke_others(row.user_id, None, "logout_all")
-            self._visit.end(row.id)
-        self._visit.clear()
+            await self._call.endings.revoke_user(row.user_id, None, "logout_all")
+            self._visit.leave(row.id)
+        self._call.transport.delete_cookie(self._visit)
 
     async def logout_other(self) -> int:
         """
@@ -209,8 +314,8 @@ class SessionManager(SessionData):
             StoreUnavailable: PostgreSQL does not answer; the sessions may or may not have ended.
 
         """
-        row = self._row()
-        return await self._visit.services.store.revoke_others(row.user_id, row.id, "logout_other")
+        row = self._visit.require_user()
+        return await self._call.endings.revoke_user(row.user_id, row.id, "logout_other")
 
     async def revoke(self, session_id: UUID | str) -> None:
         """
@@ -223,13 +328,13 @@ class SessionManager(SessionData):
             StoreUnavailable: PostgreSQL does not answer; the session may or may not have ended.
 
         """
-        row = self._row()
+        row = self._visit.require_user()
         if as_uuid(session_id) == row.id:
-            self._visit.check_not_sealed()
-        ended = await self._visit.services.store.revoke_own(session_id, row.user_id, "revoke")
+            self._visit.require_unsealed()
+        ended = await self._call.endings.revoke(session_id, row.user_id, "revoke")
         if ended == row.id:
-            self._visit.end(row.id)
-            self._visit.clear()
+            self._visit.leave(row.id)
+            self._call.transport.delete_cookie(self._visit)
 
     async def rotate(self) -> None:
         """
@@ -270,8 +375,8 @@ class SessionManager(SessionData):
             StoreUnavailable: PostgreSQL does not answer.
 
         """
-        row = self._row()
-        sessions = await self._visit.services.store.list_for_user(row.user_id)
+        row = self._visit.require_user()
+        sessions = await self._call.store.list_for_user(row.user_id)
         return [replace(session, is_current=session.id == row.id) for session in sessions]
 
     async def page_my_sessions(self, *, limit: int = 50, offset: int = 0) -> SessionPage:
@@ -283,9 +388,8 @@ class SessionManager(SessionData):
             StoreUnavailable: PostgreSQL does not answer.
 
         """
-        row = self._row()
-        store = self._visit.services.store
-        return await store.page_for_user(row.user_id, limit=limit, offset=offset, first_id=row.id)
+        row = self._visit.require_user()
+        return await self._call.store.page_for_user(row.user_id, limit=limit, offset=offset, first_id=row.id)
 
     async def find(self, session_id: UUID | str) -> Session:
         """
@@ -297,8 +401,8 @@ class SessionManager(SessionData):
             StoreUnavailable: PostgreSQL does not answer.
 
         """
-        row = self._row()
-        found = await self._visit.services.store.load(as_uuid(session_id))
+        row = self._visit.require_user()
+        found = await self._call.rows.load(as_uuid(session_id))
         if found is None or found.user_id != row.user_id:
             raise SessionNotFound
         return session_of(found, is_current=found.id == row.id)
@@ -307,7 +411,7 @@ class SessionManager(SessionData):
         """
         End a block with its session: ``async with sessions.guard(response):`` around what an open connection does.
 
-        When the session ends, on whatever process and for whatever reason, a
+        When the session ends, on any process and for any reason, a
         guarded WebSocket is closed within one second with the code 4001 and
         the message "session ended", which ends its ``receive()``. The task of
         any other block is cancelled inside, and ``SessionRevoked`` leaves the
@@ -328,19 +432,44 @@ class SessionManager(SessionData):
             StoreUnavailable: PostgreSQL does not answer.
 
         """
-        return self._visit.services.guards.guard(self._row(), response)
+        return self._call.open_connections.guard(self._visit.require(), response)
 
     async def _rotate(self, *, reauthenticated: bool) -> None:
-        visit, row = self._visit, self._row()
-        visit.check_not_sealed()
+        visit, row = self._visit, self._visit.require_user()
+        visit.require_unsealed()
         if visit.is_late and not reauthenticated:
-            # The token was already replaced: who sent it may hold a copy, and would take the session without an alarm.
-            visit.lose()
+            # The token was already replaced: its sender may hold a copy, and would take the session without an alarm.
+            visit.become_anonymous()
             raise SessionRevoked
         assert visit.token is not None, "a visit with a row has its token"  # noqa: S101 - for the type checker
         fresh = new_token(row.id, row.version + 1, row.ends_at)
-        rotated = await visit.services.store.rotate(visit.token, fresh, visit.origin(), reauthenticated=reauthenticated)
+        origin = visit.caller(self._call.config.trusted_networks).origin
+        rotated = await self._call.rows.rotate(visit.token, fresh, origin, reauthenticated=reauthenticated)
         if rotated is None:
-            visit.lose()
+            visit.become_anonymous()
             raise SessionRevoked
-        visit.enter(rotated, replace(fresh, version=rotated.version))
+        self._sign_in(rotated, replace(fresh, version=rotated.version))
+
+    def _sign_in(self, row: Row, token: Token) -> None:
+        """Go on with a token that this request made, and send it."""
+        self._visit.varies = True
+        self._visit.accept(row, token)
+        self._call.transport.send_token(self._visit, token, remember=row.remember)
+
+    def _go_on(self, session_id: UUID, row: Row | None) -> None:
+        """Go on with the row that a write has returned; None: the session has ended."""
+        if row is None:
+            self._visit.leave(session_id)
+            raise SessionRevoked
+        self._visit.update(row)
+
+
+def internals_of(manager: SessionManager) -> tuple[Visit, Collaborators]:
+    """Return what a manager works with, for the parts of aiosess that applications do not see."""
+    return manager._visit, manager._call  # noqa: SLF001 - defined here
+
+
+def _is_of(value: object, kind: type[Any]) -> bool:
+    if isinstance(value, bool) and kind is not bool:
+        return kind is object  # True is no number here, though Python says so
+    return isinstance(value, kind)

@@ -1,9 +1,9 @@
 """
 Open connections that end with their session.
 
-A request is checked when it comes in; a WebSocket or a stream lives on. Once in a while all guarded sessions of a
-process are asked about in one query, the checker's own, and nothing comes back for those that live. What this process
-ends itself, or notices in a request's check, it hears of at once.
+A request is checked when it arrives; a WebSocket or a stream lives on. So one query a second, the same as the
+checker's, asks about all guarded sessions of a process, and nothing comes back for those that live. Ends that this
+process makes, or that a request's check finds, take effect at once.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from uuid import UUID
 
 from aiohttp import WSCloseCode, web
 
-from aiosess._check.checker import Checker
-from aiosess._postgres.request_store import RequestStore
+from aiosess._postgres.rows import Rows
 from aiosess._row import Row
+from aiosess._signals import Signals
 from aiosess.errors import SessionRevoked, StoreUnavailable
 
 # One query a second, and the end of a session is known within one: a session may end just after a query has looked,
@@ -74,16 +74,16 @@ class _Watched:
         self.blocks: set[_Block] = set()
 
 
-class Guards:
+class OpenConnections:
     """The guarded connections of one application in this process."""
 
-    def __init__(self, store: RequestStore, checker: Checker) -> None:
+    def __init__(self, rows: Rows, signals: Signals) -> None:
         """Guard nothing yet."""
-        self._store = store
+        self._rows = rows
         self._watched: dict[int, _Watched] = {}
         self._closings: set[asyncio.Task[None]] = set()
         self._is_stopping = False
-        checker.on_buried(self.end)
+        signals.ended.connect(self.end)
 
     @asynccontextmanager
     async def guard(self, row: Row, response: web.StreamResponse | None) -> AsyncIterator[None]:
@@ -127,7 +127,7 @@ class Guards:
             return
         asked = list(self._watched.values())
         try:
-            changed = await self._store.changed([each.id for each in asked], [each.revision for each in asked])
+            changed = await self._rows.changed([each.id for each in asked], [each.revision for each in asked])
         except StoreUnavailable:
             return  # told by the database; the next query is soon
         for session_id, row in changed.items():

@@ -5,17 +5,14 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from aiosess._postgres import schema
-from aiosess._postgres.database import Database
-from aiosess._postgres.store import SessionStore, statement
 from aiosess.config import SessionConfig
 from aiosess.errors import SessionError
+from aiosess.store import open_store
 
 __all__ = ("main",)
 
@@ -84,28 +81,15 @@ def _confirm(question: str) -> bool:
 
 
 async def _question(dsn: str, config: SessionConfig) -> str:
-    async with _open(dsn, config) as (database, store):
-        count = await store.count()
-        ((name,),) = await database.fetch(statement("database_name", config.schema))
+    async with open_store(dsn, config) as store:
+        count, name = await store.count(), await store.database_name()
     sessions = "the only session" if count == 1 else f"all {count:,} sessions"
     return f"Sign out {sessions} in {name} at {_host(dsn)}? Type yes: "
 
 
 async def _revoke_all(dsn: str, config: SessionConfig) -> None:
-    async with _open(dsn, config) as (_, store):
+    async with open_store(dsn, config) as store:
         await store.revoke_all()
-
-
-@asynccontextmanager
-async def _open(dsn: str, config: SessionConfig) -> AsyncIterator[tuple[Database, SessionStore]]:
-    """Connect, check the tables, and give the store."""
-    database = Database(config)
-    try:
-        await database.connect(dsn)
-        await schema.prepare(database, config.schema, migrate=False)
-        yield database, SessionStore(database, config, lambda _event: None)
-    finally:
-        await database.close()
 
 
 def _host(dsn: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any, Final
 from aiohttp import web
 from markupsafe import Markup
 
+from aiosess._web.handlers import unchecked
 from aiosess._web.redirects import local_path
-from aiosess._web.setup import unchecked
 from aiosess.devices.assets import load_assets
 from aiosess.devices.geoip import GeoIPFile
 from aiosess.devices.responses import Responses

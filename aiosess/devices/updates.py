@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from aiosess._postgres.store import SessionStore
 from aiosess.errors import StoreUnavailable
 from aiosess.session import Tally
+from aiosess.store import SessionStore
 
 log = logging.getLogger("aiosess")
 

@@ -11,24 +11,24 @@ from itertools import product
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
 from aiosess import StoreUnavailable
-from aiosess._check import checker
-from aiosess._check.checker import MAX_IN_FLIGHT, Checker
+from aiosess._check import checker, flight
+from aiosess._check.checker import MAX_IN_FLIGHT
 from aiosess._client.device import describe
-from aiosess._postgres import database
-from aiosess._postgres.database import Database
-from aiosess._postgres.request_store import Login, RequestStore
+from aiosess._postgres import outage
+from aiosess._postgres.login import Login
 from aiosess._postgres.schema import prepare
+from aiosess._postgres.statements import statement
 from aiosess._row import Row
 from aiosess._token.keys import Keyring
 from aiosess._token.token import Token, new_token
 from aiosess.config import SessionConfig
+from tests.world.parts import Parts, make_parts
 from tests.world.relay import relayed
 from tests.world.site import COOKIE, SECRET, Reply, Site, age, eventually, make_app, request_bytes, visit
 
@@ -49,28 +49,30 @@ class Room:
 
     """
 
-    database: Database
-    store: RequestStore
-    checker: Checker
+    parts: Parts
     pool: asyncpg.Pool
     statements: list[str]
     acquired: list[int]
 
+    def __getattr__(self, name: str) -> Any:
+        """Return one of the parts."""
+        return getattr(self.parts, name)
+
     @property
     def checks(self) -> int:
         """How many queries the checker has made."""
-        return self.statements.count(self.store._check)
+        return self.statements.count(statement("check", self.parts.config.schema))
 
     @property
     def joined(self) -> int:
         """How many requests have joined the batch that is not sent yet."""
-        waiting = self.checker._waiting
+        waiting = self.checker._open_batch.batch
         return 0 if waiting is None else len(waiting.waiters)
 
     async def check(self, token: Token) -> Row | None:
         """Check a token; a check that never ends is an error."""
         async with asyncio.timeout(LONG):
-            return await self.checker.check(token)
+            return await self.parts.checker.check(token)
 
     def ask(self, token: Token) -> asyncio.Task[Row | None]:
         """Check a token in the background, as a request does."""
@@ -83,7 +85,7 @@ class Room:
     async def login(self, user: str = "ada") -> Token:
         """Make a session."""
         token = new_token(uuid7(), 1, datetime.now(UTC) + timedelta(days=30))
-        row = await self.store.authenticate(
+        row = await self.parts.logins.authenticate(
             Login(
                 token=token,
                 user_id=user,
@@ -119,18 +121,16 @@ async def make_room(dsn: str, *, max_size: int = 10, **options: Any) -> AsyncIte
 
     config = SessionConfig(**options)
     pool = await asyncpg.create_pool(dsn, min_size=0, max_size=max_size, init=listen, setup=count)
-    base = Database(config)
-    base.use(pool)
-    store = RequestStore(base, config, lambda _event: None)
-    room = Room(base, store, Checker(store, config), pool, statements, acquired)
-    base.on_lost(room.checker.forget_all)
+    parts = make_parts(config)
+    parts.database.use(pool)
+    room = Room(parts, pool, statements, acquired)
     try:
         yield room
     finally:
         try:
             async with asyncio.timeout(LONG):
-                await asyncio.gather(*room.checker._flights, return_exceptions=True)
-                await base.close()
+                await asyncio.gather(*room.checker._in_flight, return_exceptions=True)
+                await parts.database.close()
                 await pool.close()
         finally:
             pool.terminate()
@@ -220,14 +220,14 @@ async def end_elsewhere(pg: asyncpg.Connection, token: Token) -> None:
 
 async def lose_connections(pg: asyncpg.Connection, room: Room) -> None:
     """Terminate every connection that is idle but the test's own, and wait until the room knows."""
-    epoch = room.checker._epoch
+    epoch = room.checker._held.epoch
     await pg.execute(
         """
         select pg_terminate_backend(pid, 5000) from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid() and state = 'idle'
         """
     )
-    await until(lambda: room.checker._epoch > epoch)
+    await until(lambda: room.checker._held.epoch > epoch)
 
 
 async def _is(ask: Callable[[], bool]) -> bool:
@@ -284,24 +284,6 @@ async def test_parallel_requests_of_many_sessions_are_one_query(room: Room) -> N
         assert room.checks == checks
 
 
-class Wanted:
-    """A flight of one batch: what the test asks, and what comes back."""
-
-    def __init__(self, rows: list[tuple[UUID, int]]) -> None:
-        """Ask for (id, revision) pairs."""
-        self._rows: list[tuple[UUID, int]] | None = rows
-        self.changed: dict[UUID, Row | None] = {}
-
-    async def ask(self, *, lingers: bool) -> tuple[list[UUID], list[int]] | None:  # noqa: ARG002 - it never has more to ask
-        """Ask once."""
-        rows, self._rows = self._rows, None
-        return None if rows is None else ([session_id for session_id, _ in rows], [revision for _, revision in rows])
-
-    def answer(self, changed: dict[UUID, Row | None]) -> None:
-        """Take the answer."""
-        self.changed = changed
-
-
 async def test_unchanged_rows_return_nothing(room: Room, pg: asyncpg.Connection) -> None:
     """Of many (id, revision) pairs only those come back that are not what PostgreSQL has."""
     same, changed, ended, expired = await room.logins(4)
@@ -310,9 +292,9 @@ async def test_unchanged_rows_return_nothing(room: Room, pg: asyncpg.Connection)
     await pg.execute("alter table aiosess_sessions disable trigger all")
     await age(pg, 365 * 86400, f"id = '{expired.session_id}'")
     await pg.execute("alter table aiosess_sessions enable trigger all")
-    wanted = Wanted([(token.session_id, 0) for token in (same, changed, ended, expired)])
-    await room.store.check(wanted, 5)
-    assert {session_id: user_of(row) for session_id, row in wanted.changed.items()} == {
+    asked = [token.session_id for token in (same, changed, ended, expired)]
+    answer = await room.rows.changed(asked, [0] * len(asked))
+    assert {session_id: user_of(row) for session_id, row in answer.items()} == {
         changed.session_id: "user1",
         ended.session_id: None,
         expired.session_id: None,
@@ -326,12 +308,14 @@ async def test_parallel_requests_over_http_are_two_queries(dsn: str, monkeypatch
     async with make_room(dsn, max_size=1) as room:
         token = Keyring(SECRET).sign(await room.login(), "aiosess")
         async with visit(make_app(dsn, pool=room.pool)) as site:
-            inner = site.services.checker
+            inner = site.installation.checker
             async with room.pool.acquire():
                 asked = [asyncio.create_task(site.present(token))]
-                await until(lambda: inner._in_flight == 1)
+                await until(lambda: len(inner._in_flight) == 1)
                 asked += [asyncio.create_task(site.present(token)) for _ in range(HUNDRED - 1)]
-                await until(lambda: inner._waiting is not None and len(inner._waiting.waiters) == HUNDRED - 1)
+                await until(
+                    lambda: inner._open_batch.batch is not None and len(inner._open_batch.batch.waiters) == HUNDRED - 1
+                )
             replies: list[Reply] = await answered(*asked)
         assert [reply.user for reply in replies] == ["ada"] * HUNDRED
         assert room.checks == 2
@@ -380,7 +364,7 @@ async def test_requests_behind_a_batch_share_the_next_and_its_connection(
 ) -> None:
     """What comes while a batch is in flight goes out together when it is answered, on the same connection."""
     monkeypatch.setattr(checker, "SLOW_AFTER", NEVER)
-    monkeypatch.setattr(checker, "KEEP_CONNECTION", NEVER)
+    monkeypatch.setattr(flight, "KEEP_CONNECTION", NEVER)
     token = await room.login("slow")
     await gate.close()
     asked = [gated.ask(token)]
@@ -409,35 +393,35 @@ async def test_batch_that_follows_closely_finds_the_connection_waiting(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection stays out for a moment after a batch, and the next batch goes out on it without another one."""
-    monkeypatch.setattr(checker, "LINGER", NEVER)
-    monkeypatch.setattr(checker, "KEEP_CONNECTION", NEVER)
+    monkeypatch.setattr(flight, "LINGER", NEVER)
+    monkeypatch.setattr(flight, "KEEP_CONNECTION", NEVER)
     async with make_room(dsn) as room:
         token = await room.login()
         before = room.acquired[0]
         assert await room.check(token)
-        await until(lambda: room.checker._lingering is not None)
+        await until(lambda: room.checker._open_batch.is_awaited)
         assert await room.check(token)
         assert (room.acquired[0] - before, room.checks) == (1, 2)
-        for flight in room.checker._flights:
-            flight.cancel()
+        for task in room.checker._in_flight:
+            task.cancel()
 
 
 async def test_connection_that_no_batch_follows_goes_back(room: Room) -> None:
     """When no batch follows in that moment, the connection is back in the pool."""
     token = await room.login()
     assert await room.check(token)
-    await until(lambda: not room.checker._flights)
+    await until(lambda: not room.checker._in_flight)
     assert room.pool.get_idle_size() == room.pool.get_size()
     assert await room.check(token)
 
 
 async def test_only_connection_is_given_back_at_once(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a pool of one connection nobody waits for a batch that may follow."""
-    monkeypatch.setattr(checker, "LINGER", NEVER)
+    monkeypatch.setattr(flight, "LINGER", NEVER)
     async with make_room(dsn, max_size=1) as room:
         token = await room.login()
         assert await room.check(token)
-        await until(lambda: not room.checker._flights)
+        await until(lambda: not room.checker._in_flight)
         assert room.pool.get_idle_size() == 1
 
 
@@ -456,7 +440,7 @@ async def test_batches_in_flight_are_bounded(
     for _ in range(HUNDRED):
         asked.append(gated.ask(token))
         await turn()
-    assert gated.checker._in_flight == MAX_IN_FLIGHT
+    assert len(gated.checker._in_flight) == MAX_IN_FLIGHT
     assert gated.pool.get_size() == MAX_IN_FLIGHT
     await gate.open()
     assert [user_of(row) for row in await answered(*asked)] == ["slow"] * len(asked)
@@ -685,8 +669,8 @@ async def test_failing_batch_leaves_those_alone_who_left(room: Room, gated: Room
     await gate.stopped()
     gone.cancel()
     await turn()
-    for flight in gated.checker._flights:
-        flight.cancel()
+    for task in gated.checker._in_flight:
+        task.cancel()
     assert [type(each) for each in await answered(gone, staying)] == [asyncio.CancelledError, StoreUnavailable]
 
 
@@ -696,8 +680,8 @@ async def test_end_of_the_loop_leaves_nobody_waiting(room: Room, gated: Room, ga
     await gate.close()
     asked = gated.ask(token)
     await gate.stopped()
-    for flight in gated.checker._flights:
-        flight.cancel()
+    for task in gated.checker._in_flight:
+        task.cancel()
     assert [type(error) for error in await answered(asked)] == [StoreUnavailable]
 
 
@@ -706,10 +690,10 @@ async def test_cancelled_flight_that_has_answered_harms_nobody(room: Room) -> No
     token = await room.login()
     for _ in range(3):
         assert user_of(await room.check(token)) == "ada"
-        flights = list(room.checker._flights)
+        flights = list(room.checker._in_flight)
         assert flights
-        for flight in flights:
-            flight.cancel()
+        for task in flights:
+            task.cancel()
         await answered(*flights)
 
 
@@ -726,8 +710,8 @@ async def test_batch_that_waits_is_sent_once_when_two_end_together(
     await gate.stopped(2)
     late = gated.ask(token)
     await turn()
-    for flight in gated.checker._flights:
-        flight.cancel()
+    for task in gated.checker._in_flight:
+        task.cancel()
     assert [type(error) for error in await answered(*early)] == [StoreUnavailable] * 2
     await gate.open()
     assert user_of(await late) == "slow"
@@ -757,7 +741,7 @@ async def test_hanging_server_holds_nobody_beyond_the_deadline(dsn: str, monkeyp
             await turn()
             await turn()
             await turn()
-        assert room.checker._in_flight == MAX_IN_FLIGHT
+        assert len(room.checker._in_flight) == MAX_IN_FLIGHT
         assert room.joined > 0
         assert await answered(*asked) == [None] * len(asked)
         relay.swallows = False
@@ -790,7 +774,7 @@ async def test_connection_that_hangs_on_its_way_back_is_not_lost_to_the_pool(dsn
             relay.swallows = True
 
         await ask()
-        await until(lambda: not room.checker._flights)
+        await until(lambda: not room.checker._in_flight)
         relay.swallows = False
         await eventually(lambda: _answers(room, token))
 
@@ -799,7 +783,7 @@ async def test_connection_that_hangs_on_its_way_back_is_not_lost_to_the_pool(dsn
 @pytest.mark.parametrize("fault", ["hangs", "stopped"])
 async def test_saturated_store_is_503_without_pile_up(dsn: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With 2 connections and a store that is gone, 500 requests are 503, later ones at once; then all is well again."""
-    monkeypatch.setattr(database, "PROBE_TIMEOUT", 0.2)
+    monkeypatch.setattr(outage, "PROBE_TIMEOUT", 0.2)
     async with make_room(dsn) as direct:
         token = Keyring(SECRET).sign(await direct.login(), "aiosess")
     ask = request_bytes("/me", f"Cookie: {COOKIE}={token}".encode())
@@ -821,7 +805,7 @@ async def test_saturated_store_is_503_without_pile_up(dsn: str, fault: str, monk
                         (503, "2", None)
                     }
             assert relay.connections < 50
-            await until(lambda: site.services.store._database._down)
+            await until(lambda: site.installation.database.outage.is_on)
             made = relay.connections
             async with asyncio.timeout(10):  # 100 s, if each waited for its deadline
                 for _ in range(200):
@@ -866,7 +850,7 @@ async def test_memory_of_ended_sessions_is_bounded(dsn: str) -> None:
         for _ in range(10):
             forged = [new_token(uuid7(), 1, until_then) for _ in range(1000)]
             assert set(await room.ask_all(*forged)) == {None}
-            assert len(room.checker._held) <= 100
+            assert len(room.checker._held._known) <= 100
         assert room.checks == 10
         assert user_of(await room.check(token)) == "ada"
         assert await room.store.count() == 1
@@ -880,7 +864,7 @@ async def test_held_rows_are_bounded(dsn: str) -> None:
         for _ in range(3):
             rows = await room.ask_all(*tokens)
             assert [user_of(row) for row in rows] == [f"user{number}" for number in range(30)]
-            assert len(room.checker._held) <= 10
+            assert len(room.checker._held._known) <= 10
 
 
 async def test_older_row_never_replaces_a_newer_one(dsn: str) -> None:
@@ -888,11 +872,11 @@ async def test_older_row_never_replaces_a_newer_one(dsn: str) -> None:
     async with make_room(dsn, max_staleness=timedelta(seconds=NEVER)) as room:
         token = await room.login()
         old = await room.check(token)
-        new = await room.store.patch(token.session_id, "key", "1")
+        new = await room.rows.patch(token.session_id, "key", "1")
         assert old is not None
         assert new is not None
-        room.checker.hold(new)
-        room.checker.hold(old)
+        room.signals.changed.send(new)
+        room.signals.changed.send(old)
         assert await room.check(token) is new
         assert room.checks == 1
 
@@ -904,9 +888,9 @@ async def test_late_answer_never_replaces_a_newer_row(dsn: str, room: Room, gate
         await gate.close()
         early = gated.ask(token)
         await gate.stopped()
-        new = await room.store.patch(token.session_id, "key", "1")
+        new = await room.rows.patch(token.session_id, "key", "1")
         assert new is not None
-        gated.checker.hold(new)
+        gated.signals.changed.send(new)
         await gate.open()
         row = await early
         assert row is not None
@@ -919,10 +903,10 @@ async def test_ended_session_is_never_resurrected_by_a_row(room: Room) -> None:
     token = await room.login()
     row = await room.check(token)
     assert row is not None
-    room.checker.bury(token.session_id)
-    room.checker.bury(token.session_id)
-    room.checker.hold(row)
-    room.checker.hold(replace(row, revision=row.revision + 1))
+    room.signals.ended.send(token.session_id)
+    room.signals.ended.send(token.session_id)
+    room.signals.changed.send(row)
+    room.signals.changed.send(replace(row, revision=row.revision + 1))
     assert await room.check(token) is None
     assert room.checks == 1
 
@@ -935,7 +919,7 @@ async def test_ended_session_is_never_resurrected_by_a_late_answer(room: Room, g
     early = gated.ask(token)
     await gate.stopped()
     await room.store.revoke(token.session_id)
-    gated.checker.bury(token.session_id)
+    gated.signals.ended.send(token.session_id)
     await gate.open()
     assert user_of(await early) == "slow"
     assert await gated.check(token) is None
@@ -1049,7 +1033,7 @@ async def test_answer_from_before_a_loss_is_not_remembered(
     await lose_connections(pg, gated)
     await gate.open()
     assert [user_of(row) for row in await asked] == ["slow", None]
-    assert len(gated.checker._held) == 0
+    assert len(gated.checker._held._known) == 0
     await pg.execute("insert into aiosess_sessions select * from saved; drop table saved")
     assert user_of(await gated.check(token)) == "quick"
 
@@ -1128,9 +1112,9 @@ async def test_one_connection_serves_checks_and_writes(dsn: str) -> None:
         async def work(token: Token) -> None:
             for number in range(10):
                 assert user_of(await room.check(token)) is not None
-                row = await room.store.patch(token.session_id, "key", str(number))
+                row = await room.rows.patch(token.session_id, "key", str(number))
                 assert row is not None
-                room.checker.hold(row)
+                room.signals.changed.send(row)
 
         assert await answered(*(asyncio.create_task(work(token)) for token in tokens)) == [None] * 10
 
@@ -1139,7 +1123,7 @@ async def test_idle_checker_keeps_no_connection(room: Room) -> None:
     """When nobody asks, every connection is back in the pool."""
     token = await room.login()
     await room.ask_all(*[token] * 10)
-    await until(lambda: room.pool.get_idle_size() == room.pool.get_size() and not room.checker._flights)
+    await until(lambda: room.pool.get_idle_size() == room.pool.get_size() and not room.checker._in_flight)
 
 
 async def test_writes_get_their_turn_under_permanent_load(dsn: str) -> None:
@@ -1155,7 +1139,7 @@ async def test_writes_get_their_turn_under_permanent_load(dsn: str) -> None:
         askers = [asyncio.create_task(ask()) for _ in range(10)]
         await until(lambda: room.checks > 10)
         for number in range(5):
-            assert await room.store.patch(token.session_id, "key", str(number)) is not None
+            assert await room.rows.patch(token.session_id, "key", str(number)) is not None
         done = True
         assert await answered(*askers) == [None] * 10
         assert room.checks > room.acquired[0], "no batch ever followed another: the test shows nothing"
@@ -1177,13 +1161,13 @@ async def test_shutdown_with_a_batch_in_flight_ends_clean(
         options = {"pool": room.pool} if whose == "the application's pool" else {}
         async with asyncio.timeout(20):
             async with visit(make_app(relay.dsn, store_timeout=deadline, **options), shutdown_timeout=0.05) as site:
-                inner = site.services.checker
+                inner = site.installation.checker
                 assert (await site.present(token)).user == "ada"
                 relay.swallows = True
                 asked = asyncio.create_task(site.present(token))
-                await until(lambda: inner._in_flight == 1)
+                await until(lambda: len(inner._in_flight) == 1)
             await answered(asked)
-        await until(lambda: not inner._flights)
+        await until(lambda: not inner._in_flight)
         await room.pool.expire_connections()
         relay.cut()
     await until(lambda: asyncio.all_tasks() <= before)
@@ -1209,12 +1193,11 @@ async def test_check_uses_the_primary_key(empty_dsn: str) -> None:
             """
         )
         ids = [str(record["id"]) for record in await pg.fetch("select id from aiosess_sessions limit 1000")]
+        check = statement("check", "public")
         for preparation in ("select", "analyze aiosess_sessions"):
             await pg.execute(preparation)
             for mode, count in product(("force_generic_plan", "force_custom_plan"), (1, 1000)):
-                await pg.execute(
-                    f"set plan_cache_mode = {mode}; prepare asked (uuid[], bigint[]) as {room.store._check}"
-                )
+                await pg.execute(f"set plan_cache_mode = {mode}; prepare asked (uuid[], bigint[]) as {check}")
                 pairs = f"'{{{','.join(ids[:count])}}}', '{{{','.join('0' * count)}}}'"
                 plan = "\n".join(record[0] for record in await pg.fetch(f"explain execute asked ({pairs})"))
                 assert "Index Scan using aiosess_sessions_pkey" in plan, (preparation, mode, count, plan)

@@ -535,7 +535,7 @@ async def test_looking_changes_nothing(site: Site, pg: asyncpg.Connection) -> No
     """GET on every route of the page leaves the table as it was."""
     browser, other = await signed_in(site), await signed_in(site)
     await browser.get("/me")
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     before = await pg.fetch("select * from aiosess_sessions order by id")
     for path in ("", "/list", "/end-others", "/sign-out-everywhere", f"/{await own_id(other)}/end", "/openapi.json"):
         assert (await browser.get(PAGE + path)).status == 200

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from aiosess import events
-from aiosess._postgres.store import _under_way
+from aiosess._postgres.carried_through import _under_way
 from aiosess._token.keys import Keyring
 from aiosess.embedded import EmbeddedPostgres
 from tests.world.relay import Relay, relayed
@@ -75,7 +75,7 @@ async def login(site: Site, user: str = "ada") -> str:
 
 async def is_up(site: Site) -> bool:
     """Say whether the site knows again who is asking."""
-    return (await site.present("none", "/me")).status == 200 and not site.services.store._database._down
+    return (await site.present("none", "/me")).status == 200 and not site.installation.database.outage.is_on
 
 
 async def ask_all(site: Site, token: str, target: str, times: int) -> Counter[tuple[int, str | None]]:
@@ -166,7 +166,7 @@ async def test_outage_is_met_once_per_probe(relay: Relay) -> None:
 async def _is_down(site: Site, token: str) -> bool:
     """Ask, and say whether the site knows that its store is down."""
     assert (await site.present(token)).status == 503
-    return site.services.store._database._down
+    return site.installation.database.outage.is_on
 
 
 @pytest.mark.threat("DB-05")
@@ -228,7 +228,7 @@ async def test_silent_network_ends_with_the_deadline(dsn: str, relay: Relay, sin
 
 
 async def _is_in_flight(site: Site) -> bool:
-    return site.services.checker._in_flight > 0
+    return bool(site.installation.checker._in_flight)
 
 
 @pytest.mark.threat("DB-04")
@@ -697,7 +697,7 @@ async def test_pool_that_fails_for_the_application_recovers(dsn: str, pg: asyncp
             await cut_connections(pg)
             asked = passwords.asked
             assert (await site.present(token)).status == 503
-            assert site.services.store._database._down is is_outage
+            assert site.installation.database.outage.is_on is is_outage
             if is_outage:
                 await eventually(lambda asked=asked: _is_asked(passwords, asked + 3))
         passwords.trouble = None

@@ -11,18 +11,18 @@ import asyncpg
 import pytest
 
 from aiosess._postgres.database import Connection, Database
-from aiosess.config import SessionConfig
 from aiosess.embedded import EmbeddedPostgres
 from aiosess.errors import StoreUnavailable
+from tests.world.parts import make_database
 from tests.world.site import eventually, make_app, somebody_waits, visit
 
 
 async def test_impossible_argument_is_no_outage(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
     """An argument that cannot be sent fails the one call, ends no connection, and is no sign of being down."""
-    database = Database(SessionConfig())
+    database = make_database()
     await database.connect(dsn)
     lost: list[None] = []
-    database.on_lost(lambda: lost.append(None))
+    database._signals.connection_lost.connect(lambda: lost.append(None))
     with pytest.raises(StoreUnavailable):
         await database.fetch("select $1::int", "not a number")
     assert "cannot take an argument" in caplog.text
@@ -34,7 +34,7 @@ async def test_impossible_argument_is_no_outage(dsn: str, caplog: pytest.LogCapt
 
 async def test_close_does_not_wait_for_ever(dsn: str) -> None:
     """A connection that somebody still uses is cut when the deadline has passed."""
-    database = Database(SessionConfig(store_timeout=timedelta(milliseconds=200)))
+    database = make_database(store_timeout=timedelta(milliseconds=200))
     await database.connect(dsn)
     pool = database._pool
     assert pool is not None
@@ -107,7 +107,7 @@ BRIEF = timedelta(seconds=0.5)
 @pytest.fixture
 async def brief(dsn: str) -> AsyncIterator[Database]:
     """Return a database with a short deadline."""
-    database = Database(SessionConfig(store_timeout=BRIEF))
+    database = make_database(store_timeout=BRIEF)
     await database.connect(dsn)
     yield database
     await database.close()

@@ -20,13 +20,12 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from aiosess._client.device import describe
-from aiosess._postgres.database import Database
 from aiosess._postgres.exact_json import MAX_DEPTH, check_key, check_user_id, encode_data, encode_value
-from aiosess._postgres.request_store import Login, RequestStore
+from aiosess._postgres.login import Login
 from aiosess._row import Row, session_of
 from aiosess._token.token import new_token
-from aiosess.config import SessionConfig
 from aiosess.errors import InvalidData
+from tests.world.parts import Parts, connected
 
 LIMIT = 16 * 1024
 Point = namedtuple("Point", "x y")  # noqa: PYI024 - the untyped kind is refused like the typed one
@@ -255,16 +254,13 @@ def test_size_of_small_floats_is_what_is_kept() -> None:
 
 
 @pytest.fixture
-async def store(dsn: str) -> AsyncIterator[RequestStore]:
+async def parts(dsn: str) -> AsyncIterator[Parts]:
     """Return the library's store on the real database, with the default limits."""
-    config = SessionConfig()
-    database = Database(config)
-    await database.connect(dsn)
-    yield RequestStore(database, config, lambda _event: None)
-    await database.close()
+    async with connected(dsn) as parts:
+        yield parts
 
 
-async def sign_in(store: RequestStore, user_id: str, text: str) -> Row:
+async def sign_in(parts: Parts, user_id: str, text: str) -> Row:
     """Insert a session with some data."""
     login = Login(
         token=new_token(uuid7(), 1, datetime.now(UTC) + timedelta(days=90)),
@@ -278,14 +274,14 @@ async def sign_in(store: RequestStore, user_id: str, text: str) -> Row:
         began=monotonic(),
         earlier_id=None,
     )
-    row = await store.authenticate(login)
+    row = await parts.logins.authenticate(login)
     assert row is not None
     return row
 
 
-async def loaded(store: RequestStore, row: Row) -> dict[str, Any]:
+async def loaded(parts: Parts, row: Row) -> dict[str, Any]:
     """Read a session's data anew."""
-    found = await store.load(row.id)
+    found = await parts.rows.load(row.id)
     assert found is not None
     return dict(session_of(found).data)
 
@@ -316,18 +312,18 @@ one_database = settings(deadline=None, suppress_health_check=[HealthCheck.functi
 @example(data={"1e-5": 5e-324, "e": ["1e-5", 1e-5]}, key="", value=1e-7)
 @example(data={"n": 10**4000}, key="n", value=-(10**4000))
 @example(data={"a" * 255: "b"}, key="\U0010ffff" * 255, value="\u2028\x7f\x01")
-async def test_what_is_saved_is_loaded(store: RequestStore, data: dict[str, Any], key: str, value: object) -> None:
+async def test_what_is_saved_is_loaded(parts: Parts, data: dict[str, Any], key: str, value: object) -> None:
     """JSON values come back from login and patch exactly, types included, and take the bytes that were counted."""
     text = encode_data(data, LIMIT)
-    row = await sign_in(store, "user", text)
-    assert is_same(await loaded(store, row), data)
+    row = await sign_in(parts, "user", text)
+    assert is_same(await loaded(parts, row), data)
     assert len(row.data.encode()) == len(text.encode())
-    patched = await store.patch(row.id, check_key(key), encode_value(value, LIMIT))
+    patched = await parts.rows.patch(row.id, check_key(key), encode_value(value, LIMIT))
     assert patched is not None
-    assert is_same(await loaded(store, row), data | {key: value})
+    assert is_same(await loaded(parts, row), data | {key: value})
     assert is_same(dict(session_of(patched).data), data | {key: value})
-    await store.remove_key(row.id, key)
-    assert is_same(await loaded(store, row), {name: kept for name, kept in data.items() if name != key})
+    await parts.rows.remove_key(row.id, key)
+    assert is_same(await loaded(parts, row), {name: kept for name, kept in data.items() if name != key})
 
 
 @pytest.mark.threat("DB-07")
@@ -335,16 +331,16 @@ async def test_what_is_saved_is_loaded(store: RequestStore, data: dict[str, Any]
 @given(data=st.dictionaries(any_text, any_values, max_size=3), key=any_text, value=any_values)
 @example(data={"\0": 1}, key="a", value=1)
 @example(data={}, key="\ud800", value=float("nan"))
-async def test_any_value_is_kept_or_refused(store: RequestStore, data: dict[str, Any], key: str, value: object) -> None:
+async def test_any_value_is_kept_or_refused(parts: Parts, data: dict[str, Any], key: str, value: object) -> None:
     """Whatever is to be saved is refused before SQL, or comes back as it is: the database never has to refuse it."""
     try:
         text, patch = encode_data(data, LIMIT), (check_key(key), encode_value(value, LIMIT))
     except InvalidData:
         return
-    row = await sign_in(store, "user", text)
-    assert is_same(await loaded(store, row), data)
-    await store.patch(row.id, *patch)
-    assert is_same(await loaded(store, row), data | {key: value})
+    row = await sign_in(parts, "user", text)
+    assert is_same(await loaded(parts, row), data)
+    await parts.rows.patch(row.id, *patch)
+    assert is_same(await loaded(parts, row), data | {key: value})
 
 
 @pytest.mark.threat("DB-07")
@@ -354,50 +350,50 @@ async def test_any_value_is_kept_or_refused(store: RequestStore, data: dict[str,
 @example(user_id="e\u0301")
 @example(user_id="x" * 512)
 @example(user_id="' or '1'='1")
-async def test_any_user_id_is_kept_or_refused(store: RequestStore, user_id: str) -> None:
+async def test_any_user_id_is_kept_or_refused(parts: Parts, user_id: str) -> None:
     """A user id is refused before SQL, or names exactly the sessions that were made for it."""
     try:
         check_user_id(user_id)
     except InvalidData:
         with pytest.raises(InvalidData):
-            await store.list_for_user(user_id)
+            await parts.store.list_for_user(user_id)
         return
-    row = await sign_in(store, user_id, "{}")
+    row = await sign_in(parts, user_id, "{}")
     assert row.user_id == user_id
-    assert {session.user_id for session in await store.list_for_user(user_id)} == {user_id}
-    assert await store.revoke_user(user_id) == 1
+    assert {session.user_id for session in await parts.store.list_for_user(user_id)} == {user_id}
+    assert await parts.store.revoke_user(user_id) == 1
 
 
 @pytest.mark.threat("DB-07")
-async def test_user_ids_are_not_folded(store: RequestStore) -> None:
+async def test_user_ids_are_not_folded(parts: Parts) -> None:
     """Ids that look alike are different users: case, normal form, spaces and width count."""
     alike = ["é", "e\u0301", "É", "e", "E", "e ", " e", "\uff45", "e\u200b"]
     for user_id in alike:
-        await sign_in(store, user_id, "{}")
-    assert [len(await store.list_for_user(user_id)) for user_id in alike] == [1] * len(alike)
+        await sign_in(parts, user_id, "{}")
+    assert [len(await parts.store.list_for_user(user_id)) for user_id in alike] == [1] * len(alike)
 
 
 @pytest.mark.threat("DOS-01")
-async def test_patches_cannot_pass_the_cap(store: RequestStore) -> None:
+async def test_patches_cannot_pass_the_cap(parts: Parts) -> None:
     """Keys that are set one by one reach the limit to the byte, and what would pass it changes nothing."""
-    row = await sign_in(store, "user", "{}")
+    row = await sign_in(parts, "user", "{}")
     room = LIMIT - len('{"a": "", "b": ""}')
-    assert await store.patch(row.id, "a", encode_value("x" * 10_000, LIMIT)) is not None
-    assert await store.patch(row.id, "b", encode_value("y" * (room - 10_000 + 1), LIMIT)) is None
-    assert await loaded(store, row) == {"a": "x" * 10_000}
-    full = await store.patch(row.id, "b", encode_value("y" * (room - 10_000), LIMIT))
+    assert await parts.rows.patch(row.id, "a", encode_value("x" * 10_000, LIMIT)) is not None
+    assert await parts.rows.patch(row.id, "b", encode_value("y" * (room - 10_000 + 1), LIMIT)) is None
+    assert await loaded(parts, row) == {"a": "x" * 10_000}
+    full = await parts.rows.patch(row.id, "b", encode_value("y" * (room - 10_000), LIMIT))
     assert full is not None
     assert len(full.data.encode()) == LIMIT
-    assert await store.patch(row.id, "c", "1") is None
-    assert await store.patch(row.id, "b", "1") is not None
+    assert await parts.rows.patch(row.id, "c", "1") is None
+    assert await parts.rows.patch(row.id, "b", "1") is not None
 
 
 @pytest.mark.threat("DOS-01")
-async def test_patches_cannot_pass_the_depth(store: RequestStore, pg: asyncpg.Connection) -> None:
+async def test_patches_cannot_pass_the_depth(parts: Parts, pg: asyncpg.Connection) -> None:
     """A key's value has the depth cap of its own, so the row is never deeper than one level more."""
-    row = await sign_in(store, "user", "{}")
-    assert await store.patch(row.id, "a", encode_value(nested(MAX_DEPTH), LIMIT)) is not None
-    assert await loaded(store, row) == {"a": nested(MAX_DEPTH)}
+    row = await sign_in(parts, "user", "{}")
+    assert await parts.rows.patch(row.id, "a", encode_value(nested(MAX_DEPTH), LIMIT)) is not None
+    assert await loaded(parts, row) == {"a": nested(MAX_DEPTH)}
     assert await pg.fetchval("select data::text from aiosess_sessions") == '{"a": ' + "[" * 32 + "]" * 32 + "}"
 
 

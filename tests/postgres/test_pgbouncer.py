@@ -129,7 +129,7 @@ async def test_session_lives_through_pgbouncer(bouncer_dsn: str, pg: asyncpg.Con
         assert await browser.user() == "ada"
         await age(pg, 61)
         assert await browser.user() == "ada"
-        await site.services.upkeep.flush()
+        await site.installation.upkeep.flush()
         await eventually(lambda: pg.fetchval("select settled_at is not null from aiosess_sessions"))
         assert (await browser.post("/do/rotate")).status == 200
         other = await (await site.browser()).login("ada")

@@ -19,7 +19,7 @@ from aiohttp import web
 
 import aiosess
 from aiosess import events
-from aiosess._postgres import store
+from aiosess._postgres import endings
 from aiosess.cli import main as cli
 from tests.world.serve import served
 from tests.world.site import COOKIE, Wire, eventually, make_app, request_bytes, visit
@@ -118,7 +118,7 @@ async def test_whoever_reads_the_table_does_not_stop_it(
     dsn: str, pg: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a dump reads the table everybody is signed out all the same, in batches."""
-    monkeypatch.setattr(store, "REVOKE_BATCH", 10)
+    monkeypatch.setattr(endings, "REVOKE_BATCH", 10)
     await fill(pg, 25)
     async with visit(make_app(dsn)) as site, pg.transaction():
         await pg.execute("lock table aiosess_sessions in access share mode")

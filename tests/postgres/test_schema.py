@@ -16,9 +16,9 @@ import aiosess
 from aiosess._postgres import schema
 from aiosess._postgres.database import Database
 from aiosess._postgres.schema import VERSION, prepare
-from aiosess.config import SessionConfig
 from aiosess.errors import SchemaMismatch, StoreUnavailable
 from tests.postgres.test_revoke_all import fill
+from tests.world.parts import make_database
 from tests.world.site import Site, eventually, make_app, make_due, somebody_waits, visit
 
 TABLES = {"aiosess_schema", "aiosess_sessions", "aiosess_logins"}
@@ -71,7 +71,7 @@ from aiosess._postgres.database import Database
 from aiosess._postgres.schema import prepare
 
 async def main():
-    database = Database(SessionConfig(store_timeout=timedelta(seconds=60)))
+    database = make_database(store_timeout=timedelta(seconds=60))
     await database.connect(sys.argv[1])
     await prepare(database, "public", migrate=True)
     await database.close()
@@ -91,7 +91,7 @@ async def empty(empty_dsn: str) -> AsyncIterator[asyncpg.Connection]:
 @asynccontextmanager
 async def connected(dsn: str, **options: Any) -> AsyncIterator[Database]:
     """Return a database as an application has it."""
-    database = Database(SessionConfig(**options))
+    database = make_database(**options)
     await database.connect(dsn)
     try:
         yield database
@@ -153,7 +153,7 @@ async def use_everything(site: Site, admin: asyncpg.Connection, table: str = "ai
         assert await browser.user() == "ada"  # promotes
     await admin.execute(f"update {table} set last_active_at = now() - interval '1 hour'")  # noqa: S608 - the same
     assert await browser.user() == "ada"
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     is_touched = f"select last_active_at > now() - interval '1 minute' from {table}"  # noqa: S608 - the same
     await eventually(lambda: admin.fetchval(is_touched))
     assert (await browser.post("/do/list_my_sessions")).status == 200
@@ -169,7 +169,7 @@ async def use_everything(site: Site, admin: asyncpg.Connection, table: str = "ai
     assert (await browser.post("/do/logout")).status == 200
     await browser.login("ada")
     await admin.execute(f"update {table} set expires_at = now() - interval '1 day'")  # noqa: S608 - a name from a test
-    assert await site.services.store.claim_sweep()
+    assert await site.installation.endings.claim_sweep()
     assert await site.store.sweep() == 1
     assert await site.store.count() == 0
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from aiosess._postgres.store import statement
+from aiosess._postgres.statements import statement
 from aiosess._row import Retired, Row, retired_from_json
 from aiosess._token.rotation import MAX_RETIRED
 from tests.token.test_rotation import OTHER_HASH, ROW, SECRET_HASH, START, at, token

@@ -18,8 +18,9 @@ import asyncpg
 import pytest
 
 from aiosess import SessionNotFound, SessionStore, StoreUnavailable, events
-from aiosess._postgres.request_store import _array
-from aiosess._postgres.store import SWEEP_BATCH, statement
+from aiosess._postgres.endings import SWEEP_BATCH
+from aiosess._postgres.rows import _array
+from aiosess._postgres.statements import statement
 from aiosess._token.keys import Keyring
 from aiosess.embedded import _INSTALLED, EmbeddedPostgres
 from aiosess.errors import InvalidData
@@ -242,23 +243,23 @@ async def test_one_process_sweeps_in_an_interval(site: Site, dsn: str, pg: async
     """Of several processes that want to sweep one may, and the next one only when the interval is over."""
     await pg.execute("update aiosess_schema set swept_at = '-infinity'")
     async with visit(make_app(dsn)) as other:
-        claims = [each.services.store.claim_sweep() for each in (site, other) for _ in range(5)]
+        claims = [each.installation.endings.claim_sweep() for each in (site, other) for _ in range(5)]
         assert sorted(await asyncio.gather(*claims)) == [False] * 9 + [True]
         await pg.execute("update aiosess_schema set swept_at = now() - interval '59 minutes'")
-        assert not await other.services.store.claim_sweep()
+        assert not await other.installation.endings.claim_sweep()
         await pg.execute("update aiosess_schema set swept_at = now() - interval '61 minutes'")
-        assert await other.services.store.claim_sweep()
-        assert not await site.services.store.claim_sweep()
+        assert await other.installation.endings.claim_sweep()
+        assert not await site.installation.endings.claim_sweep()
 
 
 async def test_due_sweep_sweeps_and_one_that_is_not_due_does_not(site: Site, pg: asyncpg.Connection) -> None:
     """The background sweep deletes expired rows when its interval has come."""
     await fill(pg, 3, expired=4)
     await pg.execute("update aiosess_schema set swept_at = now()")
-    await site.services.upkeep.sweep_if_due()
+    await site.installation.upkeep.sweep_if_due()
     assert await pg.fetchval("select count(*) from aiosess_sessions") == 7
     await pg.execute("update aiosess_schema set swept_at = '-infinity'")
-    await site.services.upkeep.sweep_if_due()
+    await site.installation.upkeep.sweep_if_due()
     assert await pg.fetchval("select count(*) from aiosess_sessions") == 3
 
 
@@ -278,7 +279,7 @@ async def test_sweep_that_fails_disturbs_nobody(
     )
     try:
         with caplog.at_level(logging.INFO, "aiosess"):
-            await site.services.upkeep.sweep_if_due()
+            await site.installation.upkeep.sweep_if_due()
         assert "the sweep is put off" in caplog.text
         assert (await site.present(token)).user == "ada"
     finally:
@@ -423,9 +424,9 @@ async def test_touches_are_hot_updates(alone: tuple[asyncpg.Pool, asyncpg.Connec
             now = site.store.clock.now()
             # Of those who are active within touch_interval, the share that one second has.
             for session in chance.sample(ids, 40):
-                site.services.upkeep.touch(session, now)
-            site.services.upkeep.settle(chance.choice(ids), now, "AAAAAAAAAAA")
-            await site.services.upkeep.flush()
+                site.installation.upkeep.touch(session, now)
+            site.installation.upkeep.settle(chance.choice(ids), now, "AAAAAAAAAAA")
+            await site.installation.upkeep.flush()
         after = await statistics(pool, pg)
     updated = after["n_tup_upd"] - before["n_tup_upd"]
     assert updated > 3900
@@ -508,7 +509,7 @@ async def test_requests_never_scan_the_table(large: tuple[asyncpg.Pool, asyncpg.
             successor = (await site.present(token)).token
             assert successor
             assert (await site.present(successor)).user == "user1"
-            await site.services.upkeep.flush()
+            await site.installation.upkeep.flush()
             await site.present(successor, "/do/list_my_sessions", method="POST")
             await site.present(successor, "/do/logout_other", method="POST")
             await site.store.revoke(session_id(token))

@@ -11,16 +11,20 @@ import pytest
 
 from aiosess._postgres import upkeep
 from aiosess._postgres.database import Database
-from aiosess._postgres.request_store import RequestStore
+from aiosess._postgres.endings import Endings
+from aiosess._postgres.rows import Rows
+from aiosess._postgres.statements import Statements
 from aiosess._postgres.upkeep import Upkeep
+from aiosess._signals import Signals
 from aiosess.config import SessionConfig
+from tests.world.parts import make_database
 from tests.world.site import age, eventually, logged_pool, make_app, visit
 
 
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
     """Return the run's database."""
-    database = Database(SessionConfig())
+    database = make_database()
     await database.connect(dsn)
     yield database
     await database.close()
@@ -29,7 +33,9 @@ async def database(dsn: str) -> AsyncIterator[Database]:
 def make_upkeep(database: Database, **options: timedelta) -> Upkeep:
     """Return an upkeep on a database."""
     config = SessionConfig(**options)  # type: ignore[arg-type]  # spans only
-    return Upkeep(RequestStore(database, config, lambda _event: None), config)
+    signals = Signals()
+    statements = Statements(database, config.schema)
+    return Upkeep(Rows(statements, signals, config), Endings(statements, signals, config), config)
 
 
 async def test_marks_of_many_sessions_are_one_update(dsn: str, pg: asyncpg.Connection) -> None:
@@ -82,7 +88,7 @@ async def test_marks_are_bounded(
 
 async def test_lost_marks_are_harmless(caplog: pytest.LogCaptureFixture) -> None:
     """Marks that cannot be written are dropped, and said quietly."""
-    database = Database(SessionConfig())  # connected to nothing
+    database = make_database()
     kept = make_upkeep(database)
     kept.touch(uuid4(), database.clock.now())
     with caplog.at_level(logging.INFO):

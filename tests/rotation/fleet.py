@@ -207,8 +207,8 @@ class Fleet:
         """Allow each user so many sessions."""
         self._cap = cap
         for site in self.sites:
-            store = site.services.store
-            store._config = replace(store._config, max_sessions_per_user=cap)
+            logins = site.installation.logins
+            logins._config = replace(logins._config, max_sessions_per_user=cap)
 
     async def stop(self) -> None:
         """Stop both."""
@@ -290,7 +290,7 @@ class Fleet:
         await age(self._pg, seconds)
         live = await self.rows()
         for site in self.sites:
-            checker = site.services.checker
+            checker = site.installation.checker
             for session_id in live:
                 held = checker._held.get(session_id.int)
                 if held is not None and held.row is not None:  # an end that is remembered stays so
@@ -300,12 +300,12 @@ class Fleet:
     async def write_marks(self) -> None:
         """Write what the applications have noted of sessions, as they do every second."""
         for site in self.sites:
-            await site.services.upkeep.flush()
+            await site.installation.upkeep.flush()
 
     def lose_marks(self) -> None:
         """Forget what the applications have noted, as when they are killed."""
         for site in self.sites:
-            site.services.upkeep._marks.clear()
+            site.installation.upkeep._marks.clear()
 
     async def rows(self) -> dict[UUID, Any]:
         """Return the live rows."""
@@ -336,7 +336,7 @@ class Fleet:
 
     async def _have_noticed(self, cut: set[int]) -> bool:
         """Whether both applications have noticed that these connections are gone; they may have made new ones."""
-        pools: list[Any] = [site.services.store._database._pool for site in self.sites]
+        pools: list[Any] = [site.installation.database._pool for site in self.sites]
         connections = [holder._con for pool in pools for holder in pool._holders if holder.is_connected()]
         return all(connection.get_server_pid() not in cut for connection in connections)
 

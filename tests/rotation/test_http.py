@@ -141,7 +141,7 @@ async def settle(site: Site, pg: asyncpg.Connection, token: str) -> None:
     """Present the current token again after the overlap, and see to it that this is noted."""
     await age(pg, 61)
     assert (await site.present(token)).user == "ada"
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     # The marks may have been on their way already.
     await eventually(lambda: pg.fetchval("select settled_at is not null from aiosess_sessions"))
 
@@ -172,7 +172,7 @@ async def test_current_token_is_accepted_and_kept(site: Site, pg: asyncpg.Connec
     before = await row(pg)
     reply = await site.present(token)
     assert (reply.user, reply.token) == ("ada", None)
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     assert await row(pg) == before
 
 
@@ -255,7 +255,7 @@ async def test_time_alone_makes_a_successor_due(dsn: str, pg: asyncpg.Connection
 
         async def is_settled() -> bool:
             assert (await site.present(new)).user == "ada"
-            await site.services.upkeep.flush()
+            await site.installation.upkeep.flush()
             settled_at: datetime | None = (await row(pg))["settled_at"]
             return settled_at is not None
 
@@ -280,7 +280,7 @@ async def test_time_alone_makes_last_activity_due(
 
         async def is_touched() -> bool:
             assert (await site.present(token)).user == "ada"
-            await site.services.upkeep.flush()
+            await site.installation.upkeep.flush()
             now: datetime = (await row(pg))["last_active_at"]
             return now > before
 
@@ -596,7 +596,7 @@ async def test_signing_key_alone_forges_nothing(
     happened.clear()
     reply = await site.present(sign(forged), "/me", *NAVIGATION)
     assert (reply.user, reply.token) == (None, None)
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     assert await row(pg) == before
     assert happened == []
     assert (await site.present(token)).user == "ada"
@@ -1004,14 +1004,14 @@ async def test_ending_beats_pending_marks(site: Site, pg: asyncpg.Connection, en
     _, token = await promoted(site, pg)
     if mark == "touched":
         await pg.execute("update aiosess_sessions set settled_at = now()")
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     await age(pg, 600)
     async with pg.transaction():
         # The row is locked, so a flush in the background cannot write the mark before the session ends.
         await pg.execute("select from aiosess_sessions for update")
         assert (await site.present(token)).user == "ada"
         await pg.execute(ENDINGS[ending])
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     assert await pg.fetchval("select count(*) from aiosess_sessions where expires_at > now()") == 0
     assert (await site.present(token)).user is None
 

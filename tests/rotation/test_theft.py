@@ -49,7 +49,7 @@ async def chase(pg: asyncpg.Connection, site: Site, *parties: Party) -> tuple[in
         now = when
         if not await parties[number].ask():
             return now, parties[number]
-        await site.services.upkeep.flush()
+        await site.installation.upkeep.flush()
         heapq.heappush(queue, (now + next(parties[number].pauses), number))
     pytest.fail("nobody was found")
 

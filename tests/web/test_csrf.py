@@ -441,7 +441,7 @@ async def test_safe_methods_change_nothing_but_last_active(site: Site, ada: Brow
     targets = ("/me", "/act", "/page", "/token", "/view", "/in", "/out", "/do/logout_all", "/set/key", "/nowhere")
     for method, target in product(SAFE, targets):
         await (await ada.client.request(method, target)).read()
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     assert await row_of(pg) == before
     assert await pg.fetchval("select last_active_at > $1 from aiosess_sessions", was_active)
 

@@ -465,7 +465,7 @@ async def test_login_may_have_limits_of_its_own(site: Site, pg: asyncpg.Connecti
     assert (expires - active, ends - active) == (timedelta(minutes=20), timedelta(hours=1))
     await age(pg, 15 * 60)
     assert await browser.user() == "alice"
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     active, expires, _ = await times(pg)
     assert expires - active == timedelta(minutes=20)
     await age(pg, 20 * 60 + 1)
@@ -574,7 +574,7 @@ async def test_who_keeps_asking_stays_however_short_the_idle_timeout(dsn: str, p
         for _ in range(5):
             await age(pg, 1000)
             assert await browser.user() == "alice"
-            await site.services.upkeep.flush()
+            await site.installation.upkeep.flush()
         await age(pg, 3600)
         assert await browser.user() is None
 

@@ -766,8 +766,8 @@ class SlowWrite:
     def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         """Hold what sets these keys."""
         self.gate = Gate()
-        self._patch = site.services.store.patch
-        monkeypatch.setattr(site.services.store, "patch", self._hold)
+        self._patch = site.installation.rows.patch
+        monkeypatch.setattr(site.installation.rows, "patch", self._hold)
 
     async def _hold(self, session_id: UUID, key: str, value: str) -> Row | None:
         if key == "delayed":

@@ -14,10 +14,11 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, web
 
 import aiosess
 from aiosess import SessionRevoked
+from aiosess._postgres.statements import statement
 from aiosess._row import Row
 from aiosess._token.keys import Keyring
 from aiosess._web import open_connections as guard
-from aiosess._web.open_connections import ASK_EVERY, Guards
+from aiosess._web.open_connections import ASK_EVERY, OpenConnections
 from tests.world.relay import relayed
 from tests.world.serve import served
 from tests.world.site import (
@@ -98,12 +99,12 @@ async def rest_of(wire: Wire) -> bytes:
 
 async def is_empty(site: Site) -> bool:
     """Say whether nothing is guarded and nothing is being closed."""
-    return not site.services.guards._watched and not site.services.guards._closings
+    return not site.installation.open_connections._watched and not site.installation.open_connections._closings
 
 
 async def row_of(site: Site, browser: Browser) -> Row:
     """Return the row of a browser's session."""
-    row = await site.services.store.load(session_id(browser.token))
+    row = await site.installation.rows.load(session_id(browser.token))
     assert row is not None
     return row
 
@@ -190,7 +191,7 @@ async def test_end_in_this_process_is_noticed_without_asking(site: Site, ada: Br
     row = await row_of(site, ada)
 
     async def wait() -> None:
-        async with site.services.guards.guard(row, None):
+        async with site.installation.open_connections.guard(row, None):
             await site.store.revoke(row.id)
             for _ in range(3):
                 await asyncio.sleep(0)
@@ -206,9 +207,9 @@ async def test_end_that_a_request_notices_is_noticed(site: Site, ada: Browser, p
     row = await row_of(site, ada)
 
     async def wait() -> None:
-        async with site.services.guards.guard(row, None):
+        async with site.installation.open_connections.guard(row, None):
             await pg.execute("delete from aiosess_sessions")
-            assert await site.services.checker.check(Keyring(SECRET).verify(ada.token, "aiosess")) is None
+            assert await site.installation.checker.check(Keyring(SECRET).verify(ada.token, "aiosess")) is None
             for _ in range(3):
                 await asyncio.sleep(0)
             raise AssertionError
@@ -226,7 +227,7 @@ async def test_other_sessions_go_on(site: Site, ada: Browser, pg: asyncpg.Connec
     await pg.execute("update aiosess_sessions set device_name = 'changed' where user_id = 'bob'")
     await site.store.revoke_user("ada")
     assert await closed(sockets[0]) == (4001, "session ended")
-    await site.services.guards.ask()
+    await site.installation.open_connections.ask()
     await sockets[1].send_str("still here?")
     assert await sockets[1].receive_str(timeout=SOON) == "still here?"
 
@@ -236,7 +237,7 @@ async def test_every_connection_of_a_session_ends(site: Site, ada: Browser) -> N
     """Of several tabs that were open one was closed before; all others end."""
     sockets = [await open_socket(ada) for _ in range(3)]
     await sockets.pop().close()
-    assert len(site.services.guards._watched) == 1
+    assert len(site.installation.open_connections._watched) == 1
     await site.store.revoke_user("ada")
     assert [await closed(socket) for socket in sockets] == [(4001, "session ended")] * 2
 
@@ -296,7 +297,7 @@ async def test_cancellation_from_outside_stays_one(site: Site, ada: Browser) -> 
     row, inside = await row_of(site, ada), asyncio.Event()
 
     async def wait() -> None:
-        async with site.services.guards.guard(row, None):
+        async with site.installation.open_connections.guard(row, None):
             inside.set()
             await forever()
 
@@ -313,7 +314,7 @@ async def test_errors_of_the_block_pass(site: Site, ada: Browser, kind: type[Exc
     """What a handler raises by itself leaves the block as it is, a TimeoutError too."""
     row, error = await row_of(site, ada), kind("mine")
     with pytest.raises(kind, match="mine"):
-        async with site.services.guards.guard(row, None):
+        async with site.installation.open_connections.guard(row, None):
             raise error
     assert await is_empty(site)
 
@@ -321,8 +322,8 @@ async def test_errors_of_the_block_pass(site: Site, ada: Browser, kind: type[Exc
 async def test_block_that_ends_with_its_session_just_ends(site: Site, ada: Browser) -> None:
     """A handler that ends the session itself and leaves is not cancelled afterwards."""
     row = await row_of(site, ada)
-    async with site.services.guards.guard(row, None):
-        site.services.checker.bury(row.id)
+    async with site.installation.open_connections.guard(row, None):
+        site.installation.signals.ended.send(row.id)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert await is_empty(site)
@@ -330,7 +331,7 @@ async def test_block_that_ends_with_its_session_just_ends(site: Site, ada: Brows
 
 async def test_block_that_enters_after_the_end_is_ended(site: Site, ada: Browser) -> None:
     """A session that ended while its handler was on its way to the block: the next query says so, to each block."""
-    guards, row, inside = site.services.guards, await row_of(site, ada), asyncio.Event()
+    guards, row, inside = site.installation.open_connections, await row_of(site, ada), asyncio.Event()
 
     async def linger() -> None:
         with suppress(SessionRevoked):
@@ -370,7 +371,7 @@ async def test_unprepared_websocket_is_an_error(site: Site, ada: Browser) -> Non
     """A WebSocket that is not open cannot be closed: that is said at once."""
     row = await row_of(site, ada)
     with pytest.raises(RuntimeError, match="prepare"):
-        async with site.services.guards.guard(row, web.WebSocketResponse()):
+        async with site.installation.open_connections.guard(row, web.WebSocketResponse()):
             pass
     assert await is_empty(site)
 
@@ -487,7 +488,7 @@ async def test_client_that_goes_away_leaves_nothing_behind(dsn: str, cancels: bo
         await wire.send(request_bytes("/guarded/socket", f"Cookie: {COOKIE}={browser.token}".encode(), *UPGRADE))
         await wire._reader.readuntil(b"guarded")
         stream = await open_stream(site.port, browser.token, "/beat")
-        assert len(site.services.guards._watched) == 1
+        assert len(site.installation.open_connections._watched) == 1
         for each in (wire, stream):
             each._writer.transport.abort()
         await eventually(lambda: is_empty(site))
@@ -508,10 +509,10 @@ async def test_block_that_is_left_leaves_nothing_behind(site: Site, ada: Browser
 async def test_many_connections_cost_one_query_a_second(dsn: str) -> None:
     """A hundred guarded connections are asked about in one statement, about once a second; without any none is sent."""
     async with logged_pool(dsn) as (pool, statements), visit(make_app(dsn, pool=pool)) as site:
-        check = site.services.store._check
+        check = statement("check", "public")
         browsers = [await (await site.browser()).login(f"user{number}") for number in range(HUNDRED)]
         statements.clear()
-        await site.services.guards.ask()
+        await site.installation.open_connections.ask()
         assert statements == []
         for browser in browsers:
             await open_socket(browser)
@@ -524,24 +525,24 @@ async def test_many_connections_cost_one_query_a_second(dsn: str) -> None:
         await eventually(lambda: asked(4))
         assert monotonic() - begun_at > 3 * ASK_EVERY
         assert {text for text in statements if "aiosess" in text} == {check}
-        assert len(site.services.guards._watched) == HUNDRED
+        assert len(site.installation.open_connections._watched) == HUNDRED
 
 
 async def test_row_that_changed_is_read_once(dsn: str) -> None:
     """The row of a session that was touched comes back with the next query, and not with those after it."""
     async with visit(make_app(dsn)) as site:
-        guards, browser = site.services.guards, await (await site.browser()).login("ada")
+        guards, browser = site.installation.open_connections, await (await site.browser()).login("ada")
         async with guards.guard(await row_of(site, browser), None):
             await browser.run(lambda sessions: sessions.set("key", 1))
             (watched,) = guards._watched.values()
             await guards.ask()
             assert watched.revision == (await row_of(site, browser)).revision
-            assert await site.services.store.changed([watched.id], [watched.revision]) == {}
+            assert await site.installation.rows.changed([watched.id], [watched.revision]) == {}
 
 
 async def test_answer_about_a_block_that_was_left_is_dropped(site: Site, ada: Browser, pg: asyncpg.Connection) -> None:
     """A session that nobody guards any more when the answer comes stays unguarded."""
-    guards = site.services.guards
+    guards = site.installation.open_connections
     async with guards.guard(await row_of(site, ada), None):
         await pg.execute("update aiosess_sessions set device_name = 'changed'")
         asking = asyncio.create_task(guards.ask())
@@ -562,7 +563,7 @@ async def test_outage_ends_no_connection(dsn: str, pg: asyncpg.Connection) -> No
         relay.cut()
         await pg.execute("delete from aiosess_sessions where user_id = 'ada'")
         for _ in range(3):
-            await site.services.guards.ask()
+            await site.installation.open_connections.ask()
         for socket in sockets:
             await socket.send_str("still here?")
             assert await socket.receive_str(timeout=SOON) == "still here?"
@@ -624,7 +625,7 @@ async def test_block_that_enters_while_stopping_leaves(
     error: type[BaseException],
 ) -> None:
     """A connection that comes in at the last moment is sent away too, and once only when its session ends as well."""
-    guards, row = site.services.guards, await row_of(site, ada)
+    guards, row = site.installation.open_connections, await row_of(site, ada)
     await guards.stop(site.server.app)
 
     async def enter() -> None:
@@ -642,7 +643,7 @@ async def test_block_that_enters_while_stopping_leaves(
 @pytest.mark.threat("DB-15")
 async def test_stopping_waits_for_what_holds_nothing_open(site: Site, ada: Browser) -> None:
     """A block without a response is an ordinary handler's: it may finish."""
-    guards: Guards = site.services.guards
+    guards: OpenConnections = site.installation.open_connections
     async with guards.guard(await row_of(site, ada), None):
         await guards.stop(site.server.app)
         await asyncio.sleep(0)

@@ -256,7 +256,7 @@ async def test_kill_around_a_mark_logs_nobody_out(
     async with served(dsn, fingerprint="off") as (process, port), visit(make_app(dsn, fingerprint="off")) as other:
         token = await _ready_for("promotion" if mark == "settled_at" else "touch", pg, visitor, other.port)
         assert await visitor.user(other.port, token) == "ada"
-        await other.services.upkeep.flush()
+        await other.installation.upkeep.flush()
         await age(pg, 600)
         noted = "select to_jsonb(s) ->> $1 from aiosess_sessions s"
         before = await pg.fetchval(noted, mark)

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDict
 
 import aiosess
-from aiosess._web.visit import Services
+from aiosess._web.installation import Installation
 
 SECRET = "a-secret-for-tests-0123456789-abcdefghijk"
 NEW_SECRET = "another-secret-for-tests-0123456789-zyxwvut"
@@ -377,13 +377,10 @@ class Site:
             await wire.close()
 
     @property
-    def services(self) -> Services:
+    def installation(self) -> Installation:
         """What setup() put together; for tests that write the upkeep's marks now instead of within a second."""
-        plugin: Any = next(
-            run.__self__ for run in self.server.app.cleanup_ctx if hasattr(getattr(run, "__self__", None), "_services")
-        )
-        services: Services = plugin._services
-        return services
+        owners = (getattr(run, "__self__", None) for run in self.server.app.cleanup_ctx)
+        return next(owner for owner in owners if isinstance(owner, Installation))
 
     async def close(self) -> None:
         """Close the browsers, the connections and the server."""

@@ -10,8 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from aiosess import _signals as dispatcher
-from aiosess._signals import Dispatcher
+from aiosess import _event_hook
+from aiosess._event_hook import EventHook, Hook
+from aiosess._signals import Signals
 from aiosess.events import Event, Evicted, Origin
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -25,6 +26,17 @@ EVENT = Evicted(
 )
 
 
+class Hooked:
+    """A hook and the signals that it hears."""
+
+    def __init__(self, hook: Hook | None) -> None:
+        """Connect the hook."""
+        self.signals = Signals()
+        self.hook = EventHook(hook, self.signals)
+        self.emit = self.signals.happened.send
+        self.drain = self.hook.drain
+
+
 def numbered(count: int) -> list[Event]:
     """Return events that can be told apart."""
     return [Event(at=datetime.fromtimestamp(n, UTC)) for n in range(count)]
@@ -33,13 +45,13 @@ def numbered(count: int) -> list[Event]:
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give hooks a hundredth of a second instead of thirty."""
-    monkeypatch.setattr(dispatcher, "HOOK_TIMEOUT", 0.01)
+    monkeypatch.setattr(_event_hook, "HOOK_TIMEOUT", 0.01)
 
 
 async def test_nothing_happens_without_a_hook() -> None:
     """Without a hook events go nowhere, and there is nothing to wait for."""
     before = asyncio.all_tasks()
-    without = Dispatcher(None)
+    without = Hooked(None)
     without.emit(EVENT)
     await without.drain()
     assert asyncio.all_tasks() <= before
@@ -48,7 +60,7 @@ async def test_nothing_happens_without_a_hook() -> None:
 async def test_plain_function_gets_events_in_order() -> None:
     """A plain function is called once with each event, in their order, after emit() returned."""
     seen: list[Event] = []
-    plain, sent = Dispatcher(seen.append), numbered(50)
+    plain, sent = Hooked(seen.append), numbered(50)
     for event in sent:
         plain.emit(event)
     assert seen == []
@@ -70,7 +82,7 @@ async def test_coroutine_function_gets_events_in_order() -> None:
         if len(ended) == len(sent) - 1:
             first_may_end.set()
 
-    slow, sent = Dispatcher(hook), numbered(5)
+    slow, sent = Hooked(hook), numbered(5)
     for event in sent:
         slow.emit(event)
     await slow.drain()
@@ -95,7 +107,7 @@ async def test_any_awaitable_is_awaited(kind: str) -> None:
         "object with a coroutine": Audit(),
         "bound method": Audit().__call__,
     }
-    each = Dispatcher(hooks[kind])
+    each = Hooked(hooks[kind])
     each.emit(EVENT)
     await each.drain()
     assert done.result() is EVENT
@@ -117,7 +129,7 @@ async def fails_later(event: Event) -> None:
 @pytest.mark.parametrize("hook", [fails, fails_later])
 async def test_hook_that_raises_disturbs_nothing(hook: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Its error is logged with its traceback and the event's kind, without the event's ids; the next event comes."""
-    broken = Dispatcher(hook)
+    broken = Hooked(hook)
     for _ in range(2):
         broken.emit(EVENT)
     await broken.drain()
@@ -138,7 +150,7 @@ async def test_hook_that_hangs_is_ended(caplog: pytest.LogCaptureFixture) -> Non
             ended.append("cancelled")
 
     before = asyncio.all_tasks()
-    hanging = Dispatcher(hook)
+    hanging = Hooked(hook)
     hanging.emit(EVENT)
     async with asyncio.timeout(5):
         await hanging.drain()
@@ -155,52 +167,118 @@ async def test_hook_that_cancels_itself_disturbs_nothing() -> None:
         seen.append(event)
         raise asyncio.CancelledError
 
-    odd = Dispatcher(hook)
+    odd = Hooked(hook)
     for event in numbered(3):
         odd.emit(event)
     await odd.drain()
     assert seen == numbered(3)
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two calls run at once and three events wait, instead of thousands."""
+    monkeypatch.setattr(_event_hook, "MAX_RUNNING", 2)
+    monkeypatch.setattr(_event_hook, "MAX_WAITING", 3)
+
+
+class Held:
+    """A hook whose calls return when the test says so."""
+
+    def __init__(self) -> None:
+        """Hold all calls."""
+        self.seen: list[Event] = []
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, event: Event) -> None:
+        """Note the event and wait."""
+        self.seen.append(event)
+        await self.go_on.wait()
+
+
+@pytest.mark.usefixtures("small")
+async def test_events_wait_for_a_hook_that_is_busy(caplog: pytest.LogCaptureFixture) -> None:
+    """Events beyond the calls that may run at once wait for their turn, and all come in their order."""
+    held = Held()
+    busy, sent = Hooked(held), numbered(5)
+    for event in sent:
+        busy.emit(event)
+    await asyncio.sleep(0)
+    assert held.seen == sent[:2]
+    held.go_on.set()
+    await busy.drain()
+    assert held.seen == sent
+    assert not caplog.records
+
+
+@pytest.mark.usefixtures("small")
+async def test_caught_up_waits_for_the_events_before_it() -> None:
+    """caught_up() returns when every call for an event before it has returned, though later events go on coming."""
+    held = Held()
+    busy, sent = Hooked(held), numbered(3)
+    for event in sent:
+        busy.emit(event)
+    waiting = asyncio.ensure_future(busy.signals.caught_up())
+    await asyncio.sleep(0)
+    busy.emit(EVENT)
+    assert not waiting.done()
+    held.go_on.set()
+    async with asyncio.timeout(5):
+        await waiting
+    assert held.seen[:3] == sent
+    await busy.drain()
+    assert held.seen == [*sent, EVENT]
+
+
+@pytest.mark.usefixtures("small")
+async def test_waiter_that_was_cancelled_holds_up_nothing() -> None:
+    """When a task that waits in caught_up() is cancelled, the events behind it still come."""
+    held = Held()
+    busy, sent = Hooked(held), numbered(4)
+    for event in sent[:3]:
+        busy.emit(event)
+    waiting = asyncio.ensure_future(busy.signals.caught_up())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    busy.emit(sent[3])
+    held.go_on.set()
+    await busy.drain()
+    assert held.seen == sent
+
+
 @pytest.mark.threat("DOS-01")
-async def test_hanging_calls_are_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """When as many calls as the bound have not returned, events are lost and logged as such; later ones come again."""
-    monkeypatch.setattr(dispatcher, "MAX_WAITING", 3)
-    seen: list[Event] = []
-    go_on = asyncio.Event()
-
-    async def hook(event: Event) -> None:
-        seen.append(event)
-        await go_on.wait()
-
-    busy, sent = Dispatcher(hook), numbered(5)
+@pytest.mark.usefixtures("small")
+async def test_waiting_events_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """When as many events as the bound wait, further ones are lost and logged as such; later ones come again."""
+    held = Held()
+    busy, sent = Hooked(held), numbered(7)
     for event in sent:
         busy.emit(event)
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (logging.ERROR, "on_event: 3 calls have not returned; a Event event is lost")
+        (logging.ERROR, "on_event: 3 events wait for the hook; a Event event is lost")
     ] * 2
-    go_on.set()
+    held.go_on.set()
     await busy.drain()
     busy.emit(EVENT)
     await busy.drain()
-    assert seen == [*sent[:3], EVENT]
+    assert held.seen == [*sent[:5], EVENT]
 
 
 def test_bounds_are_sane() -> None:
-    """A hook has 30 seconds, and a thousand may be under way."""
-    assert (dispatcher.HOOK_TIMEOUT, dispatcher.MAX_WAITING) == (30.0, 1000)
+    """A hook has 30 seconds, a thousand calls may run at once, and a hundred thousand events may wait."""
+    bounds = (_event_hook.HOOK_TIMEOUT, _event_hook.MAX_RUNNING, _event_hook.MAX_WAITING)
+    assert bounds == (30.0, 1000, 100_000)
 
 
 async def test_finished_calls_are_forgotten() -> None:
     """More events than the bound come through, one after the other: what has returned no longer counts."""
     seen: list[Event] = []
-    plain = Dispatcher(seen.append)
-    for event in numbered(dispatcher.MAX_WAITING + 1):
+    plain = Hooked(seen.append)
+    for event in numbered(_event_hook.MAX_RUNNING + 1):
         plain.emit(event)
         if len(seen) % 100 == 0:
             await plain.drain()
     await plain.drain()
-    assert len(seen) == dispatcher.MAX_WAITING + 1
+    assert len(seen) == _event_hook.MAX_RUNNING + 1
 
 
 async def test_drain_waits_for_what_runs() -> None:
@@ -212,7 +290,7 @@ async def test_drain_waits_for_what_runs() -> None:
             await asyncio.sleep(0)
         steps.append("hook")
 
-    slow = Dispatcher(hook)
+    slow = Hooked(hook)
     await slow.drain()
     slow.emit(EVENT)
     await slow.drain()
@@ -223,7 +301,7 @@ async def test_drain_waits_for_what_runs() -> None:
 
 async def test_drain_does_not_wait_for_a_hook_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """At shutdown a hook that hangs is cancelled after a little while."""
-    monkeypatch.setattr(dispatcher, "DRAIN_TIMEOUT", 0.01)
+    monkeypatch.setattr(_event_hook, "DRAIN_TIMEOUT", 0.01)
     cancelled = asyncio.Event()
 
     async def hang(_event: Event) -> None:
@@ -233,8 +311,22 @@ async def test_drain_does_not_wait_for_a_hook_that_hangs(monkeypatch: pytest.Mon
             cancelled.set()
             raise
 
-    hanging = Dispatcher(hang)
+    hanging = Hooked(hang)
     hanging.emit(Event(at=datetime.now(UTC)))
     async with asyncio.timeout(5):
         await hanging.drain()
         await cancelled.wait()
+
+
+@pytest.mark.usefixtures("small")
+async def test_drain_says_how_many_events_are_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At shutdown the log says how many calls were cancelled, and how many events had no call yet."""
+    monkeypatch.setattr(_event_hook, "DRAIN_TIMEOUT", 0.01)
+    hanging = Hooked(Held())
+    for event in numbered(4):
+        hanging.emit(event)
+    async with asyncio.timeout(5):
+        await hanging.drain()
+    assert "2 calls are cancelled, 2 more events are lost" in caplog.text

@@ -1,0 +1,115 @@
+"""Whether PostgreSQL counts as down, and the probe that finds out when it answers again."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from math import inf
+from time import monotonic
+
+import asyncpg
+
+from aiosess.errors import StoreUnavailable
+
+log = logging.getLogger("aiosess")
+
+PROBE_EVERY = 0.25  # seconds between two probes of a server that is down
+PROBE_TIMEOUT = 1.0  # seconds until a probe counts as failed
+
+# The connection was cut.
+CUT = (
+    ConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+# The connection is gone or was never made. InterfaceError is no PostgresError: asyncpg raises it for "connection is
+# closed" and for a pool that is closing.
+LOST = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ClientConfigurationError,
+)
+
+
+class Outage:
+    """
+    Whether PostgreSQL is down; while it is, a probe finds out when it answers again.
+
+    Attributes:
+        is_on: Whether it is down: asking fails at once.
+
+    """
+
+    def __init__(self, ping: Callable[[float], Awaitable[None]]) -> None:
+        """Probe by ``ping(seconds)``, which raises when the server does not answer in that time."""
+        self.is_on = False
+        self._answered_at = -inf  # by the monotonic clock
+        self._was_cut = False  # rather than refused
+        self._ping = ping
+        self._probing: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def note_answer(self) -> None:
+        """Note that PostgreSQL has answered a question: it is up, unless it refuses what a standby would refuse."""
+        self._answered_at = monotonic()
+        if self.is_on and self._was_cut:
+            self._end()
+
+    def begin(self, error: BaseException, asked_at: float) -> None:
+        """Note that PostgreSQL is down, because of this error, unless it has answered a later question meanwhile."""
+        if not self.is_on and self._answered_at < asked_at:
+            self.is_on, self._was_cut = True, isinstance(error, (TimeoutError, *CUT))
+            log.error("aiosess: PostgreSQL does not answer (%s): sessions are unknown until it does", describe(error))
+        self.probe()
+
+    def probe(self) -> None:
+        """Find out whether the server answers, unless a probe runs already; one slow statement is no outage."""
+        if not self._closed and (self._probing is None or self._probing.done()):
+            self._probing = asyncio.create_task(self._probe_until_up())
+
+    async def close(self) -> None:
+        """End the probe; none starts any more."""
+        self._closed = True
+        if self._probing is not None:
+            self._probing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._probing
+
+    async def _probe_until_up(self) -> None:
+        while True:
+            asked_at = monotonic()
+            try:
+                await self._ping(PROBE_TIMEOUT)
+            except (TimeoutError, StoreUnavailable, asyncpg.PostgresError, *LOST) as error:
+                self.begin(error, asked_at)
+                await asyncio.sleep(PROBE_EVERY)
+            else:
+                break
+        self._end()
+
+    def _end(self) -> None:
+        if self.is_on:
+            self.is_on = False
+            log.warning("aiosess: PostgreSQL answers again")
+
+
+def describe(error: BaseException) -> str:
+    """Name an error without its text, which may repeat what was asked for."""
+    state = getattr(error, "sqlstate", None)
+    return f"{type(error).__name__} {state}" if state else type(error).__name__
+
+
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """Return the error that an application sees."""
+    return StoreUnavailable(f"the session store does not answer ({describe(error)})")

@@ -1,0 +1,170 @@
+"""
+Single sessions, as requests read and change them: checks, rotation, data, marks.
+
+Every statement finds its rows by primary key. Saves are ``UPDATE … WHERE id = … AND live``, never an upsert: a slow
+request cannot bring a revoked session back.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from aiosess import events
+from aiosess._client.caller import client_digest, origin_of
+from aiosess._postgres.carried_through import carried_through
+from aiosess._postgres.database import Connection
+from aiosess._postgres.statements import Statements, row_of
+from aiosess._row import Row
+from aiosess._signals import Signals
+from aiosess._token.rotation import MAX_RETIRED
+from aiosess._token.token import Token
+from aiosess.config import SessionConfig
+
+Changed = dict[UUID, Row | None]
+
+
+class Rows:
+    """
+    Reads and writes single rows; announces the rows that writes return, the ends that it makes or finds, and events.
+
+    Every method raises ``StoreUnavailable`` when PostgreSQL does not answer.
+    """
+
+    def __init__(self, statements: Statements, signals: Signals, config: SessionConfig) -> None:
+        """Run these statements, and announce by these signals."""
+        self._statements = statements
+        self._signals = signals
+        self._config = config
+
+    async def changed(self, ids: Iterable[UUID], revisions: Iterable[int]) -> Changed:
+        """Return those of some (id, revision) pairs that PostgreSQL has otherwise: rows, or None for ended sessions."""
+        return _changed(await self._statements.fetch_timed("check", _array(ids), _array(revisions)))
+
+    async def changed_on(self, connection: Connection, ids: Iterable[UUID], revisions: Iterable[int]) -> Changed:
+        """Do the same as ``changed()`` on a connection that is taken already."""
+        return _changed(await self._statements.fetch_on(connection, "check", _array(ids), _array(revisions)))
+
+    async def load(self, session_id: UUID) -> Row | None:
+        """Return a live session's row."""
+        rows = await self._statements.rows("load", session_id)
+        return rows[0] if rows else None
+
+    async def has_ended(self, session_id: UUID) -> bool:
+        """Say whether a session that was live has ended, and announce it if so."""
+        if await self.load(session_id) is not None:
+            return False
+        self._signals.ended.send(session_id)
+        return True
+
+    @carried_through
+    async def adopt(self, judged: Row, token: Token, presenter: events.Origin, *, went_back: bool) -> Row | None:
+        """Make a presented token the current one, if the row still is as it was judged."""
+        row = await self._write(
+            "adopt",
+            judged.id,
+            token.version,
+            token.id,
+            token.parent_id,
+            MAX_RETIRED,
+            judged.token_id,
+            judged.settled_at,
+            client_digest(presenter.ip, presenter.user_agent),
+            self._config.late_window,
+            presenter.ip,
+            presenter.user_agent,
+        )
+        if row is not None:
+            at = self._statements.clock.now()
+            self._tell(events.WentBack.of(row, at) if went_back else events.Rotated.of(row, at, cause="automatic"))
+        return row
+
+    async def lease(self, judged: Row, token: Token, client: str, *, is_holder: bool) -> Row | None:
+        """Take the right to mint a successor of a presented token, if the lease is free for this client."""
+        config = self._config
+        return await self._write(
+            "lease",
+            judged.id,
+            judged.token_id,
+            token.id,
+            is_holder,
+            config.rotation_overlap,
+            config.late_window,
+            client,
+            judged.settled_at,
+        )
+
+    @carried_through
+    async def rotate(
+        self, presented: Token, fresh: Token, presenter: events.Origin, *, reauthenticated: bool
+    ) -> Row | None:
+        """Replace the session's secret, if the presented one still is its secret."""
+        row = await self._write(
+            "rotate",
+            presented.session_id,
+            presented.secret_hash,
+            fresh.secret_hash,
+            fresh.id,
+            reauthenticated,
+            client_digest(presenter.ip, presenter.user_agent),
+            presenter.ip,
+            presenter.user_agent,
+        )
+        if row is not None:
+            cause = "reauthenticated" if reauthenticated else "requested"
+            self._tell(events.Rotated.of(row, self._statements.clock.now(), cause=cause))
+        return row
+
+    async def patch(self, session_id: UUID, key: str, value: str) -> Row | None:
+        """Set one key of the data to a JSON text; None: the session has ended, or the data would be too large."""
+        return await self._write("patch", session_id, key, value, self._config.max_data_bytes)
+
+    async def remove_key(self, session_id: UUID, key: str) -> Row | None:
+        """Remove one key of the data; None: the session has ended."""
+        return await self._write("remove_key", session_id, key)
+
+    @carried_through
+    async def refingerprint(self, judged: Row, fingerprint: str, presenter: events.Origin) -> Row | None:
+        """Note another kind of browser; None: another request has."""
+        row = await self._write("refingerprint", judged.id, judged.fingerprint, fingerprint)
+        if row is not None:
+            self._tell(events.FingerprintChanged.of(row, self._statements.clock.now(), presenter=presenter))
+        return row
+
+    @carried_through
+    async def end_reused(self, judged: Row, presenter: events.Origin) -> bool:
+        """End a session that two parties use, if the row still is as it was judged."""
+        records = await self._statements.fetch_timed("end_reused", judged.id, judged.token_id, judged.settled_at)
+        at = self._statements.clock.now()
+        for *columns, ip, user_agent, _ in records:
+            row = row_of(columns)
+            other = origin_of(row.ip, row.user_agent) if user_agent is None else origin_of(ip, user_agent)
+            self._signals.tell_end(events.ReuseDetected.of(row, at, presenter=presenter, other=other))
+        return bool(records)
+
+    async def touch(self, marks: dict[UUID, tuple[datetime, str | None]]) -> None:
+        """Write last activity, and settled marks where a token id is given, of many sessions in one UPDATE."""
+        times = [at for at, _ in marks.values()]
+        settled = [token_id for _, token_id in marks.values()]
+        await self._statements.fetch("touch", list(marks), times, settled)
+
+    async def _write(self, name: str, *arguments: object) -> Row | None:
+        """Run a statement that changes one row, and announce the row as it is now."""
+        rows = await self._statements.rows(name, *arguments)
+        if not rows:
+            return None
+        self._signals.changed.send(rows[0])
+        return rows[0]
+
+    def _tell(self, event: events.Event) -> None:
+        self._signals.happened.send(event)
+
+
+def _changed(records: Iterable[Any]) -> Changed:
+    """Read the records of ``check.sql``: rows that differ from the held ones, None for sessions that have ended."""
+    return {record[0]: row_of(record[2:-1]) if record[1] else None for record in records}
+
+
+def _array(values: Iterable[object]) -> str:
+    """Spell ids or numbers as PostgreSQL writes an array."""
+    return f"{{{','.join(map(str, values))}}}"

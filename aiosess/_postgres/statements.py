@@ -1,0 +1,90 @@
+"""The statements in ``sql/``: their texts, how they are run, and how their records become rows."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from aiosess._postgres.clock import Clock
+from aiosess._postgres.database import Connection, Database
+from aiosess._row import Row, retired_from_json
+
+_COLUMNS: Final = [field.name for field in fields(Row)]
+_RETIRED: Final = _COLUMNS.index("retired")
+_CREATED_AT: Final = _COLUMNS.index("created_at")
+_OFTEN_CREATED_AT: Final = [
+    _COLUMNS.index(name) for name in ("promoted_at", "settled_at", "authenticated_at", "last_active_at")
+]
+
+
+def read_sql(path: str, schema: str) -> str:
+    """Return an .sql file of this package, its names qualified: a hostile search_path changes nothing."""
+    text = resources.files("aiosess._postgres").joinpath(path).read_text(encoding="utf-8")
+    return text.replace("{schema}", f'"{schema}"')
+
+
+@cache
+def statement(name: str, schema: str) -> str:
+    """Return the SQL of a file in ``sql/``."""
+    text = read_sql(f"sql/{name}.sql", schema)
+    return text.replace("{columns}", read_sql("sql/columns.sql", schema).strip())
+
+
+def row_of(values: Iterable[Any]) -> Row:
+    """Build a row from the columns of ``columns.sql``, in their order."""
+    record = list(values)
+    record[_RETIRED] = retired_from_json(record[_RETIRED])
+    created_at = record[_CREATED_AT]
+    for index in _OFTEN_CREATED_AT:  # one object for equal instants, because many rows are held
+        if record[index] == created_at:
+            record[index] = created_at
+    return Row(*record)
+
+
+class Statements:
+    """
+    Runs the statements of one PostgreSQL schema by their names.
+
+    Every method raises ``StoreUnavailable`` when PostgreSQL does not answer.
+    """
+
+    def __init__(self, database: Database, schema: str) -> None:
+        """Use a database and the tables of one of its schemas."""
+        self._database = database
+        self._schema = schema
+
+    @property
+    def clock(self) -> Clock:
+        """The database's clock."""
+        return self._database.clock
+
+    def text(self, name: str) -> str:
+        """Return a statement's SQL."""
+        return statement(name, self._schema)
+
+    async def fetch(self, name: str, *arguments: object) -> list[Any]:
+        """Run a statement and return its records."""
+        return await self._database.fetch(self.text(name), *arguments)
+
+    async def fetch_timed(self, name: str, *arguments: object) -> list[Any]:
+        """Run a statement whose records end with the database's time, and let the clock learn it."""
+        records = await self.fetch(name, *arguments)
+        self.learn_time(records)
+        return records
+
+    async def fetch_on(self, connection: Connection, name: str, *arguments: object) -> list[Any]:
+        """Do the same as ``fetch_timed()`` on a connection that is taken already."""
+        records: list[Any] = await connection.fetch(self.text(name), *arguments)
+        self._database.outage.note_answer()  # the connection may stay in use for long after its answer
+        self.learn_time(records)
+        return records
+
+    async def rows(self, name: str, *arguments: object) -> list[Row]:
+        """Run a statement that returns rows, each with the database's time behind it."""
+        return [row_of(record[:-1]) for record in await self.fetch_timed(name, *arguments)]
+
+    def learn_time(self, records: list[Any]) -> None:
+        """Let the clock learn the database's time, which is the last column of every record."""
+        if records:
+            self.clock.learn(records[0][-1])

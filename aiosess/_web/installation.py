@@ -1,0 +1,154 @@
+"""One installation in an application: its parts, its start and its end."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from aiohttp import web
+
+from aiosess._check.checker import Checker
+from aiosess._client.device import warm_up
+from aiosess._event_hook import EventHook
+from aiosess._postgres import schema
+from aiosess._postgres.database import Database, Pool
+from aiosess._postgres.endings import Endings
+from aiosess._postgres.login import Logins
+from aiosess._postgres.rows import Rows
+from aiosess._postgres.statements import Statements
+from aiosess._postgres.upkeep import Upkeep, repeat
+from aiosess._signals import Signals
+from aiosess._token.cookie import Cookie
+from aiosess._token.keys import Keyring
+from aiosess._token.token import longest_token
+from aiosess._web.admission import Admission
+from aiosess._web.handlers import unchecked_routes
+from aiosess._web.keys import STORE
+from aiosess._web.manager import Collaborators
+from aiosess._web.middleware import RequestHooks
+from aiosess._web.open_connections import ASK_EVERY, OpenConnections
+from aiosess._web.successor import Successors
+from aiosess._web.transport import CookieTransport
+from aiosess.config import SessionConfig
+from aiosess.errors import ConfigError, SchemaMismatch, StoreUnavailable
+from aiosess.store import SessionStore
+
+log = logging.getLogger("aiosess")
+
+Source = str | Pool | web.AppKey[Any]
+
+MAX_COOKIE_BYTES: Final = 512
+CONNECT_AGAIN_EVERY: Final = 1.0  # seconds
+
+
+class Installation:
+    """The parts that live from the application's start-up to its shutdown."""
+
+    def __init__(self, app: web.Application, keyring: Keyring, config: SessionConfig, source: Source) -> None:
+        """Put the parts together and hook them in; nothing connects before start-up."""
+        self._source = source
+        self._config = config
+        cookie = _checked_cookie(keyring, config)
+        self.signals = signals = Signals()
+        self._event_hook = EventHook(config.on_event, signals)
+        self.database = database = Database(config, signals)
+        clock, statements = database.clock, Statements(database, config.schema)
+        self.rows = rows = Rows(statements, signals, config)
+        self.endings = endings = Endings(statements, signals, config)
+        self.upkeep = upkeep = Upkeep(rows, endings, config)
+        self.open_connections = OpenConnections(rows, signals)
+        self.checker = checker = Checker(rows, database, signals, config)
+        admission = Admission(
+            checker=checker, rows=rows, endings=endings, upkeep=upkeep, signals=signals, clock=clock, config=config
+        )
+        self.logins = logins = Logins(database, statements, signals, config)
+        transport = CookieTransport(cookie, keyring, signals, clock, config)
+        store = SessionStore(statements, endings)
+        collaborators = Collaborators(
+            admission=admission,
+            transport=transport,
+            open_connections=self.open_connections,
+            store=store,
+            rows=rows,
+            logins=logins,
+            endings=endings,
+            clock=clock,
+            form_keys=tuple(keyring.form_keys),
+            config=config,
+        )
+        successors = Successors(rows, transport, clock, config)
+        self._hooks = RequestHooks(transport, admission, successors, collaborators)
+        self._hook_into(app, store)
+
+    def _hook_into(self, app: web.Application, store: SessionStore) -> None:
+        app[STORE] = store
+        app.middlewares.insert(0, self._hooks.middleware)
+        app.on_response_prepare.append(self._hooks.on_response_prepare)
+        app.on_shutdown.append(self.open_connections.stop)
+        app.cleanup_ctx.append(self._run)
+
+    async def _run(self, app: web.Application) -> AsyncIterator[None]:
+        self._hooks.unchecked = unchecked_routes(app)
+        await self._open(app)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._prepare()
+        except StoreUnavailable as error:
+            log.error("aiosess: %s; sessions are unavailable until it does; trying again every second", error)  # noqa: TRY400 - a traceback says no more
+            tasks.append(asyncio.create_task(self._prepare_later()))
+        except BaseException:
+            # aiohttp does not clean up what did not start.
+            await self.database.close()
+            raise
+        tasks.append(asyncio.create_task(self.upkeep.run()))
+        tasks.append(asyncio.create_task(repeat(self.open_connections.ask, ASK_EVERY)))
+        tasks.append(asyncio.create_task(asyncio.to_thread(warm_up)))
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.upkeep.flush()
+        await self._event_hook.drain()
+        await self.database.close()
+
+    async def _open(self, app: web.Application) -> None:
+        source = self._source
+        if isinstance(source, str):
+            await self.database.connect(source)
+        else:
+            self.database.use(app.get(source) if isinstance(source, web.AppKey) else source)
+
+    async def _prepare(self) -> None:
+        await schema.prepare(self.database, self._config.schema, migrate=self._config.migrate)
+
+    async def _prepare_later(self) -> None:
+        """Go on trying when the server was down at start-up; a wrong schema may still be put right by a DBA."""
+        while not await self._is_prepared():  # noqa: ASYNC110 - a server that is down sends no events
+            await asyncio.sleep(CONNECT_AGAIN_EVERY)
+
+    async def _is_prepared(self) -> bool:
+        try:
+            await self._prepare()
+        except StoreUnavailable:
+            return False
+        except SchemaMismatch as error:
+            log.critical("aiosess: %s; sessions are unavailable until then", error)
+            return False
+        log.warning("aiosess: PostgreSQL answers; sessions are available")
+        return True
+
+
+def _checked_cookie(keyring: Keyring, config: SessionConfig) -> Cookie:
+    """Return the cookie, if the longest that these options can make is one that every client takes."""
+    cookie = Cookie.from_config(config)
+    longest = cookie.write(keyring.sign(longest_token(), config.audience), int(config.absolute_timeout.total_seconds()))
+    if len(longest) > MAX_COOKIE_BYTES:
+        message = f"cookie_name, audience: the cookie would take {len(longest)} bytes, more than {MAX_COOKIE_BYTES}"
+        raise ConfigError(message)
+    if config.insecure_cookies:
+        log.warning(
+            "aiosess: INSECURE COOKIES: %r is sent over plain http and can be read and planted by anybody on the way. "
+            "Never do this outside of development on this machine.",
+            cookie.name,
+        )
+    return cookie
