@@ -1,0 +1,463 @@
+"""A token's text: what is accepted, what is refused, and that a refusal says nothing."""
+
+import base64
+import json
+import math
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiosess._token.codec import MAX_TOKEN_BYTES, InvalidToken
+from aiosess._token.keys import Keyring
+from aiosess._token.reader import TokenReader
+from aiosess._token.token import Token, longest_token
+from tests.token.forge import (
+    AUDIENCE,
+    KEY_ID,
+    KEYRING,
+    OTHER,
+    SECRET,
+    SESSION_ID,
+    b64,
+    claims,
+    decoded,
+    derived,
+    fresh,
+    header,
+    is_refused,
+    signed,
+    text_of,
+)
+
+
+@pytest.fixture
+def token() -> Token:
+    """Return a good token of version 1."""
+    return fresh()
+
+
+# What a good token is
+
+
+def test_forged_pieces_make_a_good_token() -> None:
+    """The pieces that the hostile tokens below are made of are good ones: each is refused for its change alone."""
+    good = claims()
+    token = KEYRING.verify(signed(header(), good), AUDIENCE)
+    assert (str(token.session_id), token.version, token.id, token.parent_id) == (
+        *(good["sid"], good["ver"], good["jti"], good["par"]),
+    )
+    assert (token.secret, token.issued_at, token.expires_at) == (good["sec"], good["iat"], good["exp"])
+    assert token.secret_hash == sha256(good["sec"].encode()).digest()
+
+
+def test_signed_token_comes_back(token: Token) -> None:
+    """What was signed is what is read, the first token and its successor alike."""
+    for each in (token, token.successor(), longest_token()):
+        assert KEYRING.verify(KEYRING.sign(each, AUDIENCE), AUDIENCE) == each
+
+
+@given(secret=st.binary(min_size=32, max_size=40), audience=st.from_regex(r"\A[!-~]{1,64}\Z"))
+def test_any_key_and_audience_make_readable_tokens(secret: bytes, audience: str) -> None:
+    """Whatever characters the key's id, audience and random parts are spelt with, the gate lets a token in."""
+    keyring, longest = Keyring(secret), longest_token()
+    assert keyring.verify(keyring.sign(longest, audience), audience) == longest
+
+
+@pytest.mark.threat("TOK-12")
+def test_token_holds_the_allowed_claims_only(token: Token) -> None:
+    """Header and claims are those of the design and no more: no user, no data."""
+    head, body = decoded(KEYRING.sign(token.successor(), AUDIENCE))
+    assert head == {"alg": "HS256", "kid": KEY_ID, "typ": "aiosess+jwt"}
+    assert body.keys() == {"sid", "ver", "jti", "par", "sec", "iat", "exp", "aud"}
+    assert (body["sid"], body["ver"], body["par"], body["aud"]) == (str(SESSION_ID), 2, token.id, AUDIENCE)
+
+
+# The gate
+
+
+@pytest.mark.threat("TOK-01")
+@pytest.mark.parametrize("byte", range(256))
+def test_single_bytes_are_refused(byte: int) -> None:
+    """Each single byte is refused: alone as aiohttp decodes it, put behind a good token, and within one."""
+    char = bytes([byte]).decode("utf-8", "surrogateescape")
+    good = signed(header(), claims())
+    middle = good.index(".") + 5
+    assert is_refused(char)
+    assert is_refused(good + char)
+    assert is_refused(good[:middle] + char + good[middle:])
+
+
+@pytest.mark.threat("TOK-01")
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", ".", "..", "...", "a.b.c", "\x80abc", "\udc80" * 3, "\ud800.\udc80.x", "é.é.é", "null", "{}", "[]"),
+        *("[" * 100_000, "." * 100_000, "A" * 1025, "\uff21" * 20 + ".a.a"),
+        *(f"{'A' * 20}.{'A' * 20}", f"{'A' * 20}.{'A' * 20}.{'A' * 43}.{'A' * 20}", f".{'A' * 20}.{'A' * 43}"),
+        *(f"{'A' * 40}.{'A' * 43}", f"{'A' * 20}.{'A' * 60}"),  # two parts, as long as three
+        f"{'A' * 17}.{'A' * 20}.{'A' * 43}",  # 17 characters are no base64
+        f"{'A' * 20}.{'A' * 20}.{'A' * 42}B",  # the last character has bits that mean nothing
+        f"{b64(b'[' * 190)}.{b64(b'[' * 570)}.{'A' * 43}",
+    ],
+)
+def test_shapeless_text_is_refused(text: str) -> None:
+    """Text that is no token is refused without any other error."""
+    assert is_refused(text)
+
+
+@pytest.mark.threat("TOK-01")
+def test_token_ends_at_1024_bytes() -> None:
+    """A token of 1024 bytes is looked at; one that is longer is not, whatever it says."""
+    head = text_of(header()).ljust(192)  # white space that JSON ignores; 256 characters of base64
+    longest = signed(head, text_of(claims()).ljust(542))
+    longer = signed(head, text_of(claims()).ljust(543))
+    assert (len(longest), len(longer)) == (MAX_TOKEN_BYTES, MAX_TOKEN_BYTES + 1)
+    assert TokenReader(KEYRING, AUDIENCE, 10).read(longest).token.session_id == SESSION_ID
+    assert is_refused(longer)
+
+
+@pytest.mark.threat("TOK-01")
+@given(
+    st.text(st.characters(exclude_categories=()), max_size=1100)
+    | st.from_regex(r"\A[\w-]{16,40}\.[\w-]{16,40}\.[\w-]{43}\Z")
+)
+def test_any_text_is_a_token_or_refused(text: str) -> None:
+    """Whatever was sent, nothing but InvalidToken is raised."""
+    assert is_refused(text)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(AUDIENCE),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@pytest.mark.threat("TOK-01")
+@given(
+    head=st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk"]), json_values, max_size=2),
+    body=st.dictionaries(st.sampled_from([*claims(), "nbf", "sub", "iss"]), json_values, max_size=2),
+)
+def test_any_signed_claims_are_a_token_or_refused(head: dict[str, Any], body: dict[str, Any]) -> None:
+    """Not even somebody who has the key can make the reader raise anything but InvalidToken."""
+    text = signed(header(**head), claims(**body))
+    try:
+        token = TokenReader(KEYRING, AUDIENCE, 10).read(text).token
+    except InvalidToken:
+        return
+    assert head.keys() <= {"alg", "kid", "typ"}
+    assert (type(token.version), type(token.issued_at), type(token.expires_at)) == (int, int, int)
+
+
+@pytest.mark.threat("TOK-01")
+@given(position=st.integers(min_value=0), char=st.characters(max_codepoint=127))
+def test_one_changed_character_is_refused(position: int, char: str) -> None:
+    """A good token in which one character differs is refused, the last character's unused bits included."""
+    good = signed(header(), claims())
+    position %= len(good)
+    changed = good[:position] + char + good[position + 1 :]
+    assert changed == good or is_refused(changed)
+
+
+@pytest.mark.threat("TOK-08")
+def test_unused_bits_are_refused() -> None:
+    """The last character of a signature has bits that mean nothing: only the spelling with zeros is read."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    good = signed(header(), claims())
+    others = [good[:-1] + alphabet[alphabet.index(good[-1]) + bits] for bits in (1, 2, 3)]
+    assert len({base64.urlsafe_b64decode(spelling.split(".")[2] + "=") for spelling in (good, *others)}) == 1
+    assert all(is_refused(other) for other in others)
+
+
+# The header
+
+
+@pytest.mark.threat("TOK-02")
+@pytest.mark.parametrize(
+    "alg",
+    [
+        "none",
+        "None",
+        "NONE",
+        "nOnE",
+        "HS512",
+        "HS384",
+        "RS256",
+        "ES256",
+        "EdDSA",
+        "hs256",
+        "HS256 ",
+        "",
+        1,
+        [],
+        ["HS256"],
+        {},
+        None,
+        True,
+        ...,
+    ],
+    ids=repr,
+)
+def test_one_algorithm_is_pinned(alg: object) -> None:
+    """Any `alg` but HS256, or none at all, is refused though the signature is right."""
+    assert is_refused(signed(header(alg=alg), claims()))
+
+
+@pytest.mark.threat("TOK-02")
+@pytest.mark.parametrize("name", ["sha384", "sha512"])
+def test_stronger_hash_is_refused(name: str) -> None:
+    """A token that is consistently HS384 or HS512 under our key is refused."""
+    assert is_refused(signed(header(alg=name.replace("sha", "HS")), claims(), hash_name=name))
+
+
+@pytest.mark.threat("TOK-02")
+def test_unsigned_token_is_refused() -> None:
+    """`alg: none` with an empty signature, or with any text for one, is refused."""
+    key = derived(SECRET.encode(), "token signing", 32)
+    unsigned = jwt.encode(claims(), "", algorithm="none", headers=header(alg=...))
+    assert unsigned.endswith(".")
+    assert is_refused(unsigned)
+    assert is_refused(unsigned + "A" * 43)
+    assert is_refused(jwt.encode(claims(), key, algorithm="HS256", headers={"kid": KEY_ID}))
+
+
+@pytest.mark.threat("TOK-02")
+@pytest.mark.parametrize("key", [b"", b"\0" * 32, SECRET.encode(), OTHER, KEY_ID.encode()], ids=len)
+def test_wrong_key_is_refused(key: bytes) -> None:
+    """A signature with no key, a wrong one, the secret itself or the key's public id is refused."""
+    assert is_refused(signed(header(), claims(), key))
+
+
+@pytest.mark.threat("KEY-02")
+def test_form_key_signs_no_token() -> None:
+    """The key of another purpose, though made of the same secret, verifies nothing here."""
+    assert is_refused(signed(header(), claims(), derived(SECRET.encode(), "form token", 32)))
+
+
+@pytest.mark.threat("TOK-03")
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"jku": "https://evil.example/jwks.json"},
+        {"jwk": {"kty": "oct", "k": b64(b"0" * 32)}},
+        {"x5u": "https://evil.example/cert.pem"},
+        {"x5c": ["AAAA"]},
+        {"x5t": "AAAA"},
+        {"crit": ["exp"]},
+        {"crit": ["b64"], "b64": False},
+        {"b64": True},
+        {"b64": False},
+        {"zip": "DEF"},
+        {"enc": "A256GCM"},
+        {"cty": "JWT"},
+        {"": None},
+        {"ALG": "none"},
+        {"typ ": "JWT"},
+    ],
+    ids=json.dumps,
+)
+def test_header_is_exact(more: dict[str, Any]) -> None:
+    """A field more than {alg, kid, typ} is refused though the signature is right (RFC 8725, 3.10)."""
+    assert is_refused(signed(header(**more), claims()))
+
+
+@pytest.mark.threat("TOK-03")
+@pytest.mark.parametrize("kid", [..., "", None, 0, [], {}, "AAAAAAAA", "../../dev/null", "' or 1=1 --", True], ids=repr)
+def test_kid_names_one_of_our_keys(kid: object) -> None:
+    """A key id that is absent, unknown or no text is refused."""
+    assert is_refused(signed(header(kid=kid), claims()))
+
+
+@pytest.mark.threat("TOK-04")
+@pytest.mark.parametrize(
+    "typ", [..., "JWT", "jwt", "at+jwt", "AIOSESS+JWT", "application/aiosess+jwt", "", None, 1, []], ids=repr
+)
+def test_typ_is_exact(typ: object) -> None:
+    """A token of another type under the same key is refused (RFC 8725, 3.11)."""
+    assert is_refused(signed(header(typ=typ), claims()))
+
+
+@pytest.mark.threat("TOK-03")
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'{"alg":"none","alg":"HS256","kid":"%s","typ":"aiosess+jwt"}',
+        b'{"alg":"HS256","kid":"AAAAAAAA","kid":"%s","typ":"aiosess+jwt"}',
+        b'{"alg":"HS256","kid":"%s","typ":"JWT","typ":"aiosess+jwt"}',
+        b'["alg","HS256","kid","%s"]',
+        b'"alg HS256 kid %s"',
+        b'{"alg":"HS256","kid":"%s","typ":"aiosess+jwt"}{}',
+        b'{"alg":"HS256","kid":"%s","typ":"aiosess+jwt",}',
+        b'{"alg":"HS256","kid":"%s","typ":"aiosess+jwt","x":"\xff"}',
+    ],
+)
+def test_header_is_read_strictly(head: bytes) -> None:
+    """Duplicate fields, another JSON type, text behind the object and bytes that are no UTF-8 are refused."""
+    assert is_refused(signed(head % KEY_ID.encode(), claims()))
+
+
+# The claims
+
+
+@pytest.mark.threat("TOK-05")
+@pytest.mark.parametrize(
+    "aud", [..., "other", "Aiosess", "aiosess ", "", [], [AUDIENCE], [AUDIENCE, "b"], None, 1, {}], ids=repr
+)
+def test_audience_is_exact(aud: object) -> None:
+    """A token for another application that shares the key, or for a list of them, is refused."""
+    assert is_refused(signed(header(), claims(aud=aud)))
+
+
+@pytest.mark.threat("TOK-05")
+def test_applications_do_not_share_tokens(token: Token) -> None:
+    """A's token is refused by B though both have one secret."""
+    text = KEYRING.sign(token, "a")
+    assert KEYRING.verify(text, "a") == token
+    with pytest.raises(InvalidToken):
+        KEYRING.verify(text, "b")
+
+
+@pytest.mark.threat("TOK-06")
+@pytest.mark.parametrize(
+    ("changes", "accepted"),
+    [
+        ({"iat": 30}, True),
+        ({"iat": 600}, False),
+        ({"exp": -30}, True),
+        ({"exp": -61}, False),
+        ({"exp": -600}, False),
+        ({"iat": -400 * 86_400}, True),
+    ],
+)
+def test_clocks_may_differ_by_a_minute(changes: dict[str, int], accepted: bool) -> None:  # noqa: FBT001 - a parameter of the table
+    """A token of a host 30 s ahead or behind is accepted; one of 10 min ahead, or ended a minute ago, is not."""
+    now = int(time.time())
+    text = signed(header(), claims(**{name: now + seconds for name, seconds in changes.items()}))
+    if accepted:
+        assert TokenReader(KEYRING, AUDIENCE, 10).read(text).token.session_id == SESSION_ID
+    else:
+        assert is_refused(text)
+
+
+@pytest.mark.threat("TOK-06")
+def test_not_yet_valid_is_no_claim_of_ours() -> None:
+    """`nbf`, like every claim that we do not write, is refused wherever it points."""
+    assert is_refused(signed(header(), claims(nbf=int(time.time()) - 60)))
+
+
+NO_INT = ["1", 1.0, True, False, None, [], {}, -1, 0, "", math.inf, math.nan, 1e400]
+
+
+@pytest.mark.threat("TOK-07")
+@pytest.mark.parametrize("value", [..., *NO_INT, 2**31], ids=repr)
+def test_version_is_an_int(value: object) -> None:
+    """A version that is no positive int of the column's range is refused."""
+    assert is_refused(signed(header(), claims(ver=value)))
+
+
+def test_largest_version_is_read() -> None:
+    """The last version that the database's int column holds is accepted."""
+    assert KEYRING.verify(signed(header(), claims(ver=2**31 - 1)), AUDIENCE).version == 2**31 - 1
+
+
+@pytest.mark.threat("TOK-07")
+@pytest.mark.parametrize("claim", ["iat", "exp"])
+@pytest.mark.parametrize(
+    "as_type",
+    [str, float, bool, lambda _: None, lambda _: ..., lambda _: math.inf, lambda _: 2**62, lambda i: [i], lambda i: -i],
+)
+def test_instants_are_ints(claim: str, as_type: Callable[[int], object]) -> None:
+    """`iat` and `exp` as text, float, boolean, absent, or beyond the calendar are refused; PyJWT takes some of them."""
+    value = as_type(claims()[claim])
+    assert is_refused(signed(header(), claims(**{claim: value})))
+
+
+@pytest.mark.threat("TOK-07")
+@pytest.mark.parametrize("claim", ["jti", "par", "sec"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: ...,
+        lambda _: 1,
+        lambda s: [s],
+        lambda s: s + "A",
+        lambda s: s[:-1],
+        lambda s: s[:-1] + "=",
+        lambda s: s[:-1] + "\n",
+        lambda s: s[:-1] + "é",
+        lambda _: "",
+    ],
+)
+def test_ids_and_secret_are_exact_text(claim: str, change: Callable[[str], object]) -> None:
+    """Token ids and secret of another type, length or alphabet are refused."""
+    assert is_refused(signed(header(), claims(**{claim: change(claims()[claim])})))
+
+
+@pytest.mark.threat("TOK-07")
+@pytest.mark.parametrize("claim", ["sid", "jti", "sec"])
+def test_only_the_parent_may_be_null(claim: str) -> None:
+    """A first token has no parent; no other claim may be null."""
+    assert KEYRING.verify(signed(header(), claims(par=None)), AUDIENCE).parent_id is None
+    assert is_refused(signed(header(), claims(**{claim: None})))
+
+
+@pytest.mark.threat("TOK-07")
+@pytest.mark.parametrize(
+    "sid",
+    [
+        ...,
+        1,
+        [],
+        "",
+        "x",
+        str(SESSION_ID).upper(),
+        SESSION_ID.hex,
+        f"{{{SESSION_ID}}}",
+        f"urn:uuid:{SESSION_ID}",
+        f" {SESSION_ID}",
+    ],
+    ids=repr,
+)
+def test_session_id_has_one_spelling(sid: object) -> None:
+    """A session id is the canonical text of a UUID, though UUID() reads others too."""
+    assert is_refused(signed(header(), claims(sid=sid)))
+
+
+@pytest.mark.threat("TOK-07")
+@pytest.mark.parametrize("claim", list(claims()))
+def test_duplicate_claims_are_refused(claim: str) -> None:
+    """A claim that comes twice is refused, even with the same value: parsers differ in which one they keep."""
+    good = claims()
+    text = json.dumps(good)[:-1] + f", {json.dumps(claim)}: {json.dumps(good[claim])}}}"
+    assert is_refused(signed(header(), text.encode()))
+
+
+@pytest.mark.threat("TOK-12")
+@pytest.mark.parametrize("claim", ["sub", "user_id", "email", "iss", ""])
+def test_more_claims_are_refused(claim: str) -> None:
+    """A claim that is not ours is refused."""
+    assert is_refused(signed(header(), claims(**{claim: "x"})))
+
+
+@pytest.mark.threat("TOK-07")
+@pytest.mark.parametrize(
+    "body", [b"[]", b"1", b'"sid"', b"null", b"", b"\xff" * 20, b"[" * 500, b'{"sid":' * 80, b"{}"]
+)
+def test_payload_is_an_object(body: bytes) -> None:
+    """A signed payload that is no JSON object of claims is refused."""
+    assert is_refused(signed(header(), body))
+
+
+@pytest.mark.threat("LOG-01")
+def test_refusal_says_nothing() -> None:
+    """An InvalidToken has no text that could reach a log."""
+    for text in ("x", signed(header(), claims(exp=1)), signed(header(), claims(), b"x" * 32)):
+        with pytest.raises(InvalidToken) as caught:
+            KEYRING.verify(text, AUDIENCE)
+        assert caught.value.args == ()

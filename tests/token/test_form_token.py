@@ -1,0 +1,79 @@
+"""Form tokens and origins, without a server: which text is a form token, and which origin is our own."""
+
+from itertools import product
+from uuid import UUID
+
+import pytest
+
+from aiosess._token.form_token import SAFE_METHODS, form_token, is_form_token, is_same_origin
+
+SESSION_ID = UUID(int=1)
+KEYS = [b"n" * 32, b"o" * 32]
+
+
+# Where a request comes from
+
+
+@pytest.mark.threat("CSR-01")
+@pytest.mark.parametrize(
+    ("origin", "host", "scheme", "ours"),
+    [
+        ("https://site:8443", "site:8443", "https", True),
+        ("https://site:8443", "site", "https", False),
+        ("https://site", "site:443", "https", True),
+        ("https://site:443", "SITE", "https", True),
+        ("HTTPS://Site", "site", "https", True),
+        ("http://site", "site:80", "http", True),
+        ("https://site", "site:80", "https", False),
+        ("http://site", "site:443", "http", False),
+        ("https://[::1]:8443", "[::1]:8443", "https", True),
+        ("https://", "", "https", False),
+    ],
+)
+def test_origin_is_compared_with_the_host(origin: str, host: str, scheme: str, ours: bool) -> None:  # noqa: FBT001 - a column of the table
+    """Host and port must be the same, with or without the scheme's own port, in whatever case."""
+    assert is_same_origin(None, origin, host, scheme) is ours
+
+
+@pytest.mark.threat("CSR-01")
+@pytest.mark.parametrize(
+    ("fetch_site", "ours"),
+    [("same-origin", True), ("none", True), ("same-site", False), ("cross-site", False), ("", False), ("None", False)],
+)
+@pytest.mark.parametrize(
+    ("origin", "host"), list(product((None, "https://site", "https://evil.example"), (None, "site")))
+)
+def test_fetch_site_alone_decides(fetch_site: str, origin: str | None, host: str | None, *, ours: bool) -> None:
+    """If the browser sent Sec-Fetch-Site, neither Origin nor Host changes the answer."""
+    assert is_same_origin(fetch_site, origin, host, "https") is ours
+
+
+@pytest.mark.threat("CSR-01")
+@pytest.mark.parametrize(("origin", "host"), [(None, "site"), ("https://site", None), (None, None)])
+def test_absent_header_is_not_our_origin(origin: str | None, host: str | None) -> None:
+    """Without Sec-Fetch-Site a request needs both Origin and Host."""
+    assert not is_same_origin(None, origin, host, "https")
+
+
+@pytest.mark.threat("CSR-01")
+def test_safe_methods_are_those_of_rfc_9110() -> None:
+    """The methods that need no check are the four that RFC 9110 calls safe."""
+    assert {"GET", "HEAD", "OPTIONS", "TRACE"} == SAFE_METHODS
+
+
+# The form's token
+
+
+def test_form_token_is_the_hmac_of_the_session() -> None:
+    """The token's bytes are fixed: the newest key's HMAC-SHA256 of the 16 bytes of the session's id, in base64url."""
+    assert form_token(KEYS[0], SESSION_ID) == "58ewBYkqJWuNwIbQIADQZ78mhB0QmBxgPd5oMyYtsL8"
+
+
+@pytest.mark.threat("CSR-02")
+def test_every_key_verifies_and_no_other_text_does() -> None:
+    """A form token is good under each key of the ring, for its session only, in one spelling only."""
+    good = [form_token(key, SESSION_ID) for key in KEYS]
+    assert all(is_form_token(text, KEYS, SESSION_ID) for text in good)
+    bad = ["", good[0][:-1], good[0] + "=", good[0].lower(), form_token(b"x" * 32, SESSION_ID), "é", "\ud800", "\0"]
+    assert not any(is_form_token(text, KEYS, SESSION_ID) for text in bad)
+    assert not any(is_form_token(text, KEYS, UUID(int=2)) for text in good)

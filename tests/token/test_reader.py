@@ -1,0 +1,104 @@
+"""The reader: it verifies a token once, refuses it when it ends, and keeps to its size."""
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from aiosess._token.codec import InvalidToken
+from aiosess._token.reader import TokenReader
+from aiosess._token.token import new_token
+from tests.token.forge import AUDIENCE, KEYRING, SESSION_ID, claims, fresh, header, signed
+
+
+@pytest.fixture
+def reader() -> TokenReader:
+    """Return a reader that remembers at most 100 tokens."""
+    return TokenReader(KEYRING, AUDIENCE, 100)
+
+
+def remembered(reader: TokenReader) -> int:
+    """Return how many tokens a reader remembers."""
+    return len(reader._verified)
+
+
+def test_known_token_has_no_note_at_first(reader: TokenReader) -> None:
+    """A token that was only verified is not taken for one that was judged."""
+    text = KEYRING.sign(new_token(SESSION_ID, 1, datetime.now(UTC) + timedelta(days=1)), AUDIENCE)
+    assert reader.read(text).note is None
+
+
+def test_note_of_a_known_token_is_kept(reader: TokenReader) -> None:
+    """What a reader's caller notes of a token is there when the token is read again."""
+    text, note = signed(header(), claims()), object()
+    reader.read(text).note = note
+    assert reader.read(text).note is note
+
+
+def test_token_is_verified_once(reader: TokenReader) -> None:
+    """The second reading of a token gives the record of the first."""
+    text = signed(header(), claims())
+    assert reader.read(text) is reader.read(text)
+    assert remembered(reader) == 1
+
+
+@pytest.mark.threat("TOK-06")
+def test_remembered_token_still_ends(reader: TokenReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`exp` is looked at on each reading: the minute's leeway, to the second, ends a remembered token too."""
+    text = signed(header(), claims())
+    end = reader.read(text).token.expires_at + 60
+    monkeypatch.setattr(time, "time", lambda: end - 0.001)
+    assert reader.read(text).token.session_id == SESSION_ID
+    monkeypatch.setattr(time, "time", lambda: float(end))
+    with pytest.raises(InvalidToken):
+        reader.read(text)
+
+
+@pytest.mark.threat("TOK-08")
+def test_memory_does_not_grow_by_spellings(reader: TokenReader) -> None:
+    """10,000 spellings of one good token leave one entry, for each but the first is refused."""
+    good = signed(header(), claims())
+    reader.read(good)
+    spellings = [
+        change
+        for n in range(1, 1251)
+        for change in (
+            *(good + "=" * n, good + " " * n, " " * n + good, good + "." * n),
+            *(good[: n % len(good)] + "=" + good[n % len(good) :], good + "A" * n, good + "%3D" * n, good + f"#{n}"),
+        )
+    ]
+    assert len(spellings) == 10_000
+    for spelling in spellings:
+        with pytest.raises(InvalidToken):
+            reader.read(spelling)
+    assert remembered(reader) == 1
+
+
+@pytest.mark.threat("DOS-01")
+def test_memory_is_bounded(reader: TokenReader) -> None:
+    """More good tokens than the memory holds are all accepted, and it keeps to its size."""
+    texts = [signed(header(), claims(ver=version)) for version in range(1, 301)]
+    assert [reader.read(text).token.version for text in texts] == list(range(1, 301))
+    assert remembered(reader) <= 100
+    assert reader.read(texts[0]).token.version == 1
+
+
+@pytest.mark.threat("TOK-13")
+def test_bad_tokens_are_not_remembered(reader: TokenReader) -> None:
+    """A forged token leaves nothing behind."""
+    for version in range(1, 200):
+        with pytest.raises(InvalidToken):
+            reader.read(signed(header(), claims(ver=version), b"x" * 32))
+    assert remembered(reader) == 0
+
+
+@pytest.mark.threat("LOG-01")
+def test_repr_of_a_reader_shows_no_token(reader: TokenReader) -> None:
+    """A reader and its records show nothing of the tokens when somebody logs them."""
+    token = fresh()
+    text = KEYRING.sign(token, AUDIENCE)
+    shown = repr((reader, reader.read(text)))
+    for private in (token.secret, token.id, str(SESSION_ID), SESSION_ID.hex, text, text.split(".")[2]):
+        assert private not in shown
+    assert not re.search(r"[A-Za-z0-9_-]{43}", shown)
