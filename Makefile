@@ -19,7 +19,7 @@ help:
 	@echo "  TLS=1            over https, with a certificate made for it"
 	@echo "  FAST=1           tokens are replaced every 30 s, to see how a theft is found"
 	@echo "make test          lint, check types and layers, run every test"
-	@echo "make mutants       change rotation, token and cookie in small ways, each of which a test has to notice"
+	@echo "make mutants       change aiosess/_token and the SQL in small ways, each of which a test has to notice"
 	@echo "make bench         measure against other ways, into bench/results/ (needs wrk and redis-server)"
 	@echo "make soak          ten minutes of faults; SOAK=--thieves adds thieves"
 	@echo "make clean         remove what these made; the demo's data stay"

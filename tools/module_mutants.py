@@ -1,5 +1,5 @@
 """
-Change rotation, token and cookie where mutmut doesn't: constants, regular expressions, decorators, fields of classes.
+Change the modules of _token where mutmut doesn't: constants, regular expressions, decorators, fields of classes.
 
 mutmut changes what stands in functions. Here each change is made in a copy of the package, one at a time, and the same
 tests have to fail. Prints the changes that no test noticed. Usage: python -m tools.module_mutants [module ...]
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MODULES = ("rotation", "token", "cookie")
+MODULES = ("rotation", "token", "codec", "keys", "reader", "cookie", "form_token")
 DEADLINE = 300  # seconds; the tests take 10
 
 Change = Callable[[Any], ast.AST]
