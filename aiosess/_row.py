@@ -1,4 +1,4 @@
-"""The row of a session as PostgreSQL has it."""
+"""A session's row as PostgreSQL has it."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from aiosess.session import DeviceType, Session
 
 
 class Retired(NamedTuple):
-    """A token that was current once, and when it stopped being so."""
+    """A token that was current once, and when another one replaced it."""
 
     token_id: str
     at: float  # seconds since the epoch, by the database's clock
@@ -20,10 +20,10 @@ class Retired(NamedTuple):
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Row:
     """
-    One row of ``aiosess_sessions`` as it was read; all instants by the database's clock.
+    One row of ``aiosess_sessions`` as it was read; all instants are by the database's clock.
 
-    ``data`` stays text until somebody asks: held rows are shared between
-    requests, and a parsed dict could be changed by one of them.
+    ``data`` stays text: requests share held rows, and one of them could change
+    a parsed dict. ``session_of()`` parses a new one for each caller.
     """
 
     id: UUID = field(repr=False)
@@ -55,7 +55,7 @@ class Row:
 
 
 def session_of(row: Row, *, is_current: bool = False) -> Session:
-    """Return what an application may see of a row."""
+    """Return the part of a row that an application may see."""
     return Session(
         id=row.id,
         user_id=row.user_id,

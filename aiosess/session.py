@@ -16,8 +16,8 @@ class Session:
     """
     A live session, as its user and the application may see it.
 
-    ``id`` is an identifier and no credential: nobody gets in with it. The repr
-    shows neither ids nor data, so that a record may be logged.
+    ``id`` names the session and is no credential. The repr shows neither ids
+    nor data, so that a record may be logged.
     """
 
     id: UUID = field(repr=False)
@@ -36,7 +36,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many live sessions a user has, and when the newest began: changes whenever one begins or ends."""
+    """The number of a user's live sessions, and when the newest began; it changes whenever one begins or ends."""
 
     total: int = 0
     newest_at: datetime | None = None
@@ -44,7 +44,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class SessionPage:
-    """Some of a user's live sessions, with the tally of all; ``read_at`` is the database's time."""
+    """Some of a user's live sessions, with the tally of all; ``read_at`` is the database's time of the query."""
 
     sessions: tuple[Session, ...]
     tally: Tally

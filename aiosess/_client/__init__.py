@@ -1,1 +1,1 @@
-"""Who is asking: the address and the device, read from what strangers wrote."""
+"""The client's address and device, read from headers that strangers wrote."""

@@ -1,8 +1,8 @@
 """
 The client's address: the nearest hop that is no trusted proxy.
 
-Everything but `parse_networks`, which reads the operator's configuration, works on text that strangers wrote, and
-raises for nothing that a request can contain.
+`parse_networks` reads the operator's configuration and refuses mistakes. The other functions read text that strangers
+wrote, and no text makes them raise an error.
 """
 
 import re
@@ -15,11 +15,11 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Proxy: TypeAlias = Network | Literal["unix"]
 Address: TypeAlias = IPv4Address | IPv6Address
 
-_MAX_HOPS = 20  # far more than real proxy chains have; the rest of the header is the client's own writing
+_MAX_HOPS = 20  # far more than real proxy chains have; the client wrote the rest of the header
 _MAX_ENTRY = 64  # "[", an IPv6 address of 45 characters, "]:65535", and some white space
 
-# 1.2.3.4, 1.2.3.4:5678, [2001:db8::1], [2001:db8::1]:443, 2001:db8::1; no zone id, which means something only on the
-# host that wrote it. ip_address() has the last word.
+# 1.2.3.4, 1.2.3.4:5678, [2001:db8::1], [2001:db8::1]:443, 2001:db8::1; no zone id, because it has a meaning only on
+# the host that wrote it. ip_address() then checks the address itself.
 _ENTRY = re.compile(r"\[([0-9a-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?|([0-9a-f:.]+)", re.IGNORECASE)
 
 
@@ -30,7 +30,7 @@ def parse_networks(values: Iterable[str]) -> tuple[Proxy, ...]:
     Raises:
         ValueError: a value is none of these, has host bits set, or covers every address; the text names the value.
     """
-    if isinstance(values, str):  # a string is an iterable of its letters: the error would name only the first
+    if isinstance(values, str):  # a string is an iterable of its letters, and the error would name only the first
         msg = f"trusted proxies are a list of networks, not one string: {values!r}"
         raise ValueError(msg)  # noqa: TRY004 - configuration errors are ValueErrors
     return tuple("unix" if value == "unix" else _network(value) for value in values)
@@ -56,15 +56,15 @@ def _network(value: str) -> Network:
 
 def client_ip(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[Proxy]) -> str | None:
     """
-    Find the client's IP address: the nearest hop that is no trusted proxy.
+    Return the client's IP address: the nearest hop that is no trusted proxy.
 
     `peer` is aiohttp's `request.remote`, where "" is a peer on a Unix socket; `forwarded_for` holds the values of all
-    X-Forwarded-For lines in their order. They are walked from the right, where our own proxies write, and only while
-    the hop that vouches for the next one is trusted. An entry that is no address ends the walk at the last hop that
-    was known. The address comes back as normalised text (an IPv4-mapped one as IPv4), or None when it is not known.
+    X-Forwarded-For lines in their order. The function reads them from the right, where our own proxies write, and goes
+    on while the hop that vouches for the next one is trusted. An entry that is no address stops it at the last known
+    hop. The address is normalised text (an IPv4-mapped one as IPv4); None means that it is unknown.
     """
-    # uvloop has None for a TCP peer that reset its connection after sending the request. It is not a Unix socket:
-    # taking None for "" would let anybody past the trust in "unix" where one application listens on both.
+    # uvloop has None for a TCP peer that reset its connection after it sent the request. That is no Unix socket: if
+    # None counted as "", anybody could pass for a trusted "unix" peer when one application listens on both.
     if peer is None:
         return None
     # A link-local peer's zone comes from our own kernel.
@@ -81,7 +81,7 @@ def client_ip(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[
 
 def _from_the_right(lines: Sequence[str]) -> Iterator[str]:
     for line in reversed(lines):
-        # The first piece may be a long unsplit rest; it is number _MAX_HOPS + 1, which the caller never reads.
+        # The first piece may be a long unsplit rest. The caller never reads it, because it is number _MAX_HOPS + 1.
         yield from reversed(line.rsplit(",", _MAX_HOPS))
 
 
@@ -97,7 +97,7 @@ def _address(text: str) -> Address | None:
 
 
 def _is_trusted(hop: Address | None, trusted: Sequence[Proxy]) -> bool:
-    """Tell whether a hop may vouch for the one before it; None is a peer on a Unix socket."""
+    """Say whether a hop may vouch for the one before it; None is a peer on a Unix socket."""
     if hop is None:
         return "unix" in trusted
     return any(network != "unix" and hop in network for network in trusted)

@@ -1,7 +1,7 @@
 """
-Who is asking: a coarse description of the device, by its own account.
+A coarse description of the client's device, read from its User-Agent.
 
-The User-Agent is text that a stranger wrote; nothing here raises for it.
+A stranger wrote the User-Agent, so nothing here raises an error for any text.
 """
 
 import re
@@ -18,8 +18,8 @@ def clean(text: str, limit: int) -> str:
     """
     Make text from outside safe to store and to show: at most `limit` characters, all of them printable.
 
-    White space of any kind becomes a space. What else does not print (NUL and lone surrogates, which PostgreSQL
-    refuses; ESC; bidi overrides, which make a line read as another) becomes U+FFFD. HTML is not escaped.
+    White space of any kind becomes a space. Other characters that do not print become U+FFFD: NUL and lone surrogates,
+    which PostgreSQL refuses; ESC; bidi overrides, which make a line read as another one. HTML is not escaped.
     """
     text = text[:limit]
     if text.isprintable():
@@ -30,13 +30,13 @@ def clean(text: str, limit: int) -> str:
 _MAX_USER_AGENT = 512  # real ones rarely reach it; bounds the parser's time: 10 ms at worst in pure Python
 _MAX_NAME = 64
 
-# For iOS apps the parser takes all that stands before "/1 CFNetwork" for the family, versions included.
+# For iOS apps the parser takes all text before "/1 CFNetwork" for the family, versions included.
 _VERSION = re.compile(r"[\s_-]*v?\d+\.\d.*|/.*")
 _VARIANT = re.compile(r"[\s-]*\b(?:Mobile|Tablet|Touch|WebView|iOS|Android|Alpha|Beta)\b")
 _PRODUCT = re.compile(r"(?!Mozilla/)([A-Za-z_-]+)/")  # RFC 9110, 10.1.5; without digits, which may be a version
 _BROWSERS = {"HeadlessChrome": "Headless Chrome", "IE": "Internet Explorer", "Safari UI": "Safari"}
 _PLATFORMS = {"Chrome OS": "ChromeOS", "Mac OS": "macOS", "Mac OS X": "macOS"}
-# Whether a browser names the distribution is its packager's choice: Firefox on Ubuntu did, and no longer does.
+# A browser's packager decides whether it names the distribution: Firefox on Ubuntu did, and no longer does.
 _DISTRIBUTION = re.compile(
     "Arch Linux|CentOS|Debian|Fedora|Gentoo|Linux Mint|Mageia|Mandriva|PCLinuxOS|Puppy|Red Hat|Slackware"
     "|(?:open)?SUSE|(?:Ku|Lu|U)buntu"
@@ -48,13 +48,12 @@ _PHONES = {"BlackBerry OS", "Firefox OS", "iOS", "KaiOS", "Windows Mobile", "Win
 @dataclass(frozen=True, slots=True)
 class Device:
     """
-    A coarse description of the program that sent a request, by its own account.
+    A coarse description of the program that sent a request, as the program itself gives it.
 
-    `user_agent` is clean and at most 512 characters, `name` is for people ("Firefox on Linux") and at most 64; both
-    are still a stranger's text, to be escaped where they are shown. `fingerprint` is 16 hex digits over browser
-    family, platform and device type: an update, another language or another network leave it as it was. Millions of
-    people share one, so it identifies nobody and proves nothing; it differs when a cookie turns up on another kind
-    of device.
+    `user_agent` is clean and has at most 512 characters. `name` is for people ("Firefox on Linux") and has at most 64.
+    Both are still a stranger's text: a page must escape them. `fingerprint` is 16 hex digits over browser family,
+    platform and device type; an update, another language or another network leave it as it was. Millions of people
+    share one, so it identifies nobody and proves nothing. It differs when a cookie is used on another kind of device.
     """
 
     user_agent: str
@@ -65,40 +64,40 @@ class Device:
 
 def describe(user_agent: str | None) -> Device:
     """
-    Describe the device behind a User-Agent header; any text will do, and None is a request without one.
+    Describe the device of a User-Agent header: any text, or None for a request without one.
 
-    The header is taken at its word: a tablet that asks for the desktop site is a desktop.
+    The function believes the header: a tablet that asks for the desktop site is a desktop.
     """
     return _describe(clean(user_agent or "", _MAX_USER_AGENT).strip())
 
 
 def same_device(user_agent: str | None, known: str | None) -> bool:
     """
-    Tell whether two User-Agent headers have one fingerprint.
+    Say whether two User-Agent headers have the same fingerprint.
 
-    Both are judged by today's tables. A stored fingerprint is not: an update of the parser, which may move a browser
-    to another family, would make another device of it.
+    Both are read with today's tables. A stored fingerprint would not do: an update of the parser may move a browser to
+    another family, and its device would seem to have changed.
     """
     return describe(user_agent).fingerprint == describe(known).fingerprint
 
 
 def warm_up() -> None:
-    """Load the parser's tables now (0.15 s or more), so that no request has to wait for them."""
+    """Load the parser's tables now (0.15 s or more), so that no request waits for them."""
     parse("Mozilla/5.0")
 
 
-@lru_cache(maxsize=1024)  # parsing takes 1 to 5 ms in pure Python; the keys are cut, so 2 MB at the very most
+@lru_cache(maxsize=1024)  # parsing takes 1 to 5 ms in pure Python; the keys are cut, so the cache has at most 2 MB
 def _describe(text: str) -> Device:
     result = parse(text)
     browser, platform = _browser(text, result), _platform(result)
     kind = _kind(text, result, platform)
-    # Clean text has no line feed, so that no two different triples join to the same text.
+    # Clean text has no line feed, so two different triples never join to the same text.
     digest = sha256(f"{browser}\n{platform}\n{kind}".encode()).hexdigest()
     return Device(text, _name(browser, platform, kind)[:_MAX_NAME].rstrip(), kind, digest[:16])
 
 
 def _browser(text: str, result: Result) -> str:
-    """Return the family people know: "Chrome" for "Chrome Mobile iOS"; a program's product name; or ""."""
+    """Return the family that people know ("Chrome" for "Chrome Mobile iOS"), or a program's product name, or ""."""
     if result.user_agent is None:
         product = _PRODUCT.match(text)
         return product[1] if product else ""

@@ -1,1 +1,1 @@
-"""What a browser carries, and what it means: pure functions and records, without input or output."""
+"""The token and the cookie, and what a presented token means: pure functions and records, without input or output."""

@@ -69,7 +69,7 @@ def decode(text: str, audience: str, keys: Mapping[str, bytes]) -> Token:
             options={"require": ["exp", "iat", "aud"], "strict_aud": True},
         )
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
-        # PyJWT lets some malformed claims escape as plain ValueError and the like.
+        # PyJWT raises a plain ValueError or the like for some malformed claims.
         raise InvalidToken from error
     return _token(claims)
 

@@ -1,9 +1,9 @@
 """
 The cookie's text: a strict parser of our own, and the serialiser.
 
-aiohttp's parser reads only the first Cookie header, lets white space split pairs, unquotes values and keeps the last
-of several: ``Cookie: x=1 __Host-session=evil`` would plant a cookie in spite of the ``__Host-`` prefix. Here a pair
-ends at ``;`` and nowhere else, and two different values are one too many (RFC 6265bis, 4.2.1).
+aiohttp's parser reads only the first Cookie header, lets white space split pairs, unquotes values, and keeps the last
+of several values. With it ``Cookie: x=1 __Host-session=evil`` would plant a cookie in spite of the ``__Host-`` prefix.
+Here only ``;`` ends a pair, and two different values are an error (RFC 6265bis, 4.2.1).
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ HOST_PREFIX = "__Host-"
 
 
 class CookieConflict(Exception):
-    """Several different values came for our cookie: one of them was planted, and no position tells which."""
+    """A request has different values for our cookie: somebody planted one, and their order does not tell which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """Name and attributes of the session cookie; the deletion repeats them, or browsers would ignore it."""
+    """Name and attributes of the session cookie; browsers ignore a deletion that does not repeat them."""
 
     name: str
     attributes: str
     _start: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Keep what is looked for in each request."""
+        """Build the text with which a lone cookie of ours begins, once for all requests."""
         object.__setattr__(self, "_start", f"{self.name}=")
 
     @classmethod
     def from_config(cls, config: SessionConfig) -> "Cookie":
-        """Return the cookie that the options ask for (ASVS 5.0, 3.3.1 to 3.3.4)."""
+        """Return the cookie of a configuration (ASVS 5.0, 3.3.1 to 3.3.4)."""
         prefix, secure = ("", "") if config.insecure_cookies else (HOST_PREFIX, "; Secure")
         return cls(f"{prefix}{config.cookie_name}", f"{secure}; HttpOnly; SameSite={config.cookie_samesite}")
 
@@ -41,13 +41,13 @@ class Cookie:
         Return our cookie's value from all Cookie headers of a request, or None.
 
         Raises:
-            CookieConflict: there are two different values.
+            CookieConflict: the headers hold two different values.
 
         """
         if len(headers) == 1:
             (header,) = headers
             if header.startswith(self._start) and ";" not in header:
-                return header.removeprefix(self._start).rstrip(" \t")  # the only cookie, as on many sites
+                return header.removeprefix(self._start).rstrip(" \t")  # on many sites ours is the only cookie
         found: str | None = None
         for header in headers:
             if self.name not in header:

@@ -1,9 +1,9 @@
 """
-Cross-site request forgery: where a request comes from, and the token that a form carries.
+Protection against cross-site request forgery: a request's origin, and the form's token.
 
-Two locks, as for the session's token. The browser itself says which site a request comes from (Fetch Metadata, or the
-Origin of RFC 6454), and the form holds a MAC of the session's id that no other site can read. The MAC is bound to the
-session and not to one of its tokens, so that a page stays good when the token rotates (NIST SP 800-63B-4, 5.1).
+The two are independent. The browser itself says which site a request comes from (Fetch Metadata, or the Origin of
+RFC 6454), and the form holds a MAC of the session's id that no other site can read. The MAC is bound to the session and
+not to one of its tokens, so that a form stays good when the token rotates (NIST SP 800-63B-4, 5.1).
 """
 
 import hmac
@@ -14,19 +14,19 @@ from uuid import UUID
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.1
 
-_OUR_SITES = frozenset({"same-origin", "none"})  # none: the user alone, by the address bar or a bookmark
+_OUR_SITES = frozenset({"same-origin", "none"})  # none: the user directly (address bar, bookmark)
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 
 def is_same_origin(fetch_site: str | None, origin: str | None, host: str | None, scheme: str) -> bool:
     """
-    Say whether a page of ours, or nobody's page, has sent a request.
+    Say whether a request comes from our own origin, or from the user directly (address bar, bookmark).
 
     Args:
-        fetch_site: The header ``Sec-Fetch-Site``; where it is present, it alone decides, for no page can write it.
-        origin: The header ``Origin``, which older browsers send with everything that is not safe.
-        host: The header ``Host``: whom the client believes to talk to.
-        scheme: "https" or "http": how that client reaches us.
+        fetch_site: The header ``Sec-Fetch-Site``. If it is present it alone decides, because no page can write it.
+        origin: The header ``Origin``. Older browsers send it with every request whose method is not safe.
+        host: The header ``Host``: the server that the client means to talk to.
+        scheme: "https" or "http": how the client reaches us.
 
     """
     if fetch_site is not None:
@@ -38,12 +38,12 @@ def is_same_origin(fetch_site: str | None, origin: str | None, host: str | None,
 
 
 def form_token(key: bytes, session_id: UUID) -> str:
-    """Return the HMAC-SHA256 of a session's id in base64url: what a form carries."""
+    """Return a session's form token: the HMAC-SHA256 of its id, in base64url."""
     return urlsafe_b64encode(hmac.digest(key, session_id.bytes, "sha256")).rstrip(b"=").decode("ascii")
 
 
 def is_form_token(text: str, keys: Iterable[bytes], session_id: UUID) -> bool:
-    """Say whether a text is a session's form token under one of the keys; the time it takes tells nothing of it."""
-    given = text.encode("utf-8", "replace")  # of text that is not ASCII compare_digest() takes bytes only
+    """Say whether a text is a session's form token under one of the keys; compares in constant time."""
+    given = text.encode("utf-8", "replace")  # compare_digest() refuses a str that is not ASCII
     matches = [hmac.compare_digest(given, form_token(key, session_id).encode("ascii")) for key in keys]
     return any(matches)

@@ -1,4 +1,4 @@
-"""The keys: they come from the application's secrets, and sign and verify tokens."""
+"""The keys that sign and verify tokens, derived from the application's secrets."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ class _Key:
 
 class Keyring:
     """
-    The keys, newest first: the newest signs, all verify, ``kid`` picks.
+    The keys, newest first: the newest one signs, and a token's ``kid`` picks the one that verifies it.
 
     Args:
         secret: One secret or several, newest first; each at least 32 bytes of
-            text or bytes, from ``secrets.token_urlsafe(32)`` or alike.
+            text or bytes, from ``secrets.token_urlsafe(32)`` or the like.
 
     Attributes:
         form_keys: The keys of form tokens, newest first.
@@ -81,7 +81,7 @@ def _checked(secret: object) -> bytes:
         raise ConfigError(message)
     try:
         raw = secret.encode("utf-8", "surrogateescape") if isinstance(secret, str) else secret
-    except UnicodeEncodeError:  # its text would show the secret
+    except UnicodeEncodeError:  # the error's text would show the secret
         message = "secret: must be text that encodes in UTF-8"
         raise ConfigError(message) from None
     if len(raw) < MIN_SECRET_BYTES:

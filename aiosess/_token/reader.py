@@ -1,4 +1,4 @@
-"""Verifies the tokens that browsers present, each one once per process."""
+"""Verify the tokens that browsers present, each one once per process."""
 
 import time
 from hashlib import sha256
@@ -11,12 +11,12 @@ from aiosess._token.token import Token
 
 class KnownToken:
     """
-    A token that was verified.
+    A verified token.
 
     Attributes:
         token: The token.
-        ends_at: From when on it is refused, in seconds since the epoch.
-        note: Room for the reader's caller, who may keep what it knows of the token; None at first.
+        ends_at: The instant from which it is refused, in seconds since the epoch.
+        note: Belongs to the reader's caller, which may keep there what it knows of the token; None at first.
 
     """
 
@@ -31,7 +31,7 @@ class KnownToken:
 
 class TokenReader:
     """
-    Verifies tokens, and remembers those that were good.
+    Verify tokens, and remember the good ones.
 
     PyJWT takes some 100 µs, so it runs once per token and process. The reader
     keeps verified tokens only, in a bounded map whose key is a digest of the
@@ -48,7 +48,7 @@ class TokenReader:
 
     def read(self, text: str) -> KnownToken:
         """
-        Return the token that a cookie's value spells, the same object each time while it is remembered.
+        Return the token that a cookie's value spells: the same object at each reading while the reader remembers it.
 
         Raises:
             InvalidToken: anything is wrong with it, or it has ended.

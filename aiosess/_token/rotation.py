@@ -1,12 +1,13 @@
 """
 What a presented token means for its session: a pure function of row, token and time.
 
-A successor is minted by signing alone, and the database learns of it when a client first presents it; so a lost
-response loses nothing. Every successor is unique, so two holders of one token end up on different branches, and that
-shows. The first line of the table that fits decides; docs/rotation.md has the table, its time lines and its limits.
+A successor is minted by signing alone, and the database learns of it when a client first presents it. So a lost
+response loses nothing. Every successor is unique, so two parties with copies of one token get different successors, and
+the difference gives the copy away. ``judge()`` goes through a table and takes the first line that fits;
+docs/rotation.md has the table, its time lines and its limits.
 
-RFC 9700, 4.14.2 asks for detection of refresh-token replay; its plain rule ("an old token again is theft") logs
-honest users out whenever a response is lost, which is what overlap, late window, rollback and sibling are for.
+RFC 9700, 4.14.2 asks servers to detect the replay of a refresh token. Its simple rule, that an old token is theft,
+would log honest users out whenever a response is lost. Overlap, late window, rollback and sibling prevent that.
 """
 
 from dataclasses import dataclass
@@ -18,14 +19,14 @@ from aiosess._row import Row
 from aiosess._token.token import Token
 from aiosess.config import SessionConfig
 
-# The row keeps this many retired tokens. Before a version settles honest use retires one or two; each further one needs
-# another crash or a second holder. When there is no room left a sibling is reuse: were one forgotten instead, it would
-# be a sibling again, and two holders could take turns for ever.
+# The row keeps this many retired tokens. Before a version settles an honest browser retires one or two; each further
+# one needs another crash, or a second party. When the list is full a new sibling is reuse. If the row forgot an old
+# token instead, that one would be a sibling again, and two parties could take turns for ever.
 MAX_RETIRED = 8
 
 
 class Meaning(Enum):
-    """What a presented token is to its session."""
+    """The lines of the table: what a presented token is to its session."""
 
     INVALID = "invalid"
     CURRENT = "current"
@@ -44,8 +45,8 @@ class Verdict:
 
     Attributes:
         meaning: The line of the table.
-        settles: The current token was presented again: note ``settled_at``.
-        mints: A successor of the presented token is due, if the lease is free.
+        settles: The current token was presented again, so the row's ``settled_at`` is due to be written.
+        mints: A successor of the presented token is due. The request mints it if the lease is free.
 
     """
 
@@ -68,8 +69,8 @@ def judge(row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdi
     Say what a presented token means for its live session.
 
     ``now`` is the database's clock. The secret is compared in constant time.
-    Nothing is written here; what is to be written compares-and-sets the row
-    that was judged.
+    The function writes nothing. The writes that follow name the row that was
+    judged, and do nothing if the row has changed since.
     """
     if not compare_digest(token.secret_hash, row.secret_hash):
         return Verdict(Meaning.INVALID)
@@ -90,7 +91,7 @@ def judge(row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdi
 
 
 def holder_of(row: Row) -> str | None:
-    """Return the digest of the client that the session is at home with; None: that of the login."""
+    """Return the digest of the session's holder; None: the client of the login."""
     return row.holder if row.settled_at is None else row.promoted_by or row.holder
 
 
@@ -98,27 +99,26 @@ def is_lease_free(row: Row, now: datetime, *, is_holder: bool) -> bool:
     """
     Say whether a successor may be minted for a client; ``lease.sql`` says the same when it takes the lease.
 
-    Nobody gets a second successor within one overlap. The holder, with whom
-    the session is at home, gets none after its own for as long as a request
-    may be late: who left with the parent before its successor arrived must
-    not have another one minted. Others wait for two overlaps after theirs,
-    and twice as long for each further one of the same token: so the holder's
-    turn comes, or a thief who asks often and throws every successor away
-    would keep the owner from getting any.
+    No client gets a second successor within one overlap. After one of its own
+    the holder waits for the late window: a request that left with the parent
+    before the successor arrived must not mint another one. Other clients wait
+    for two overlaps, and twice as long for each further successor of the same
+    token. So the holder's turn comes, even if a thief asks more often and
+    throws every successor away.
     """
     until = row.holder_until if is_holder else row.mint_until
     return until is None or until <= now
 
 
 def current_until(row: Row, config: SessionConfig) -> datetime:
-    """Return from when on the current token settles or gets a successor, if the row stays as it is."""
+    """Return the instant from which the current token settles or gets a successor, if the row stays as it is."""
     if row.settled_at is None:
         return row.promoted_at + config.rotation_overlap
     return max(row.settled_at + config.rotation_overlap, row.promoted_at + config.rotate_every)
 
 
 def touch_after(row: Row, config: SessionConfig) -> timedelta:
-    """Return how long after the last note of activity the next one is due: early enough for a short idle time."""
+    """Return the span between two writes of ``last_active_at``: shorter than the option if the idle time is short."""
     if row.expires_at >= row.ends_at:
         return config.touch_interval  # the absolute limit comes first
     return min(config.touch_interval, (row.expires_at - row.last_active_at) / 4)
