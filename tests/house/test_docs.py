@@ -1,4 +1,4 @@
-"""docs/rotation.md says what the code does: judge() replays its time lines, its numbers are the defaults."""
+"""The pages of docs/: judge() replays rotation.md and its numbers are the defaults; the glossary is complete."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,9 @@ from aiosess.config import SessionConfig
 from tests.token.test_rotation import FIRST, OTHER_HASH, SECRET_HASH, START, at, token
 from tests.world.statements import Stored, rotated, written
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "rotation.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parent.parent.parent / "docs"
+PAGE = (DOCS / "rotation.md").read_text(encoding="utf-8")
+GLOSSARY = (DOCS / "glossary.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 TIME_LINES = {title: text for title, text in SECTIONS.items() if "sequenceDiagram" in text}
 CONFIG = SessionConfig()
@@ -91,7 +93,7 @@ class Replay:
                 verdict, answered = self._send(now, who, self.tokens[name.strip("`,")], answer, " ".join(calls))
             case ["copies", "the", "cookie"]:
                 self._hold(who, self.holds["Owner"])
-            case ["crashes:", "jar", "has", name] | ["receives", name]:
+            case ["crashes,", "has", name, "again"] | ["receives", name]:
                 self._hold(who, name.strip("`"))
             case ["restored", "to", moment]:
                 self.row = [row for instant, row in self.history if instant <= seconds(moment)][-1]
@@ -116,14 +118,14 @@ class Replay:
             assert how in {"", "from a new network"}
             self.row, leased = written(self.row, sent, verdict, now, f"{who} {how}".strip())
             if not leased:
-                return says, "in"
+                return says, "accepted"
             self.tokens[name] = token(name, sent.version + 1, sent.id)
         assert ord(name[0]) - ord("A") + 1 == self.tokens[name].version, "the letter is the version"
         lost = re.findall(r" \(lost\)| \(delayed\)", answer)
         if not lost:
             self._hold(who, name)
         self.ever_held.add((who, name))
-        return says, f"in + `{name}`{''.join(lost)}"
+        return says, f"accepted + `{name}`{''.join(lost)}"
 
     def _hold(self, who: str, name: str) -> None:
         self.holds[who] = name
@@ -188,3 +190,15 @@ def test_numbers_are_the_defaults() -> None:
             getattr(CONFIG, option.strip("`")).total_seconds()
             == int(amount) * {"seconds": 1, "minutes": 60, "days": 86_400}[units[unit]]
         )
+
+
+def test_glossary_is_in_order() -> None:
+    """Each word of the glossary stands there once, in the order of the alphabet."""
+    words = [word.strip("*") for word, _ in table(GLOSSARY, "word")]
+    assert words == sorted(set(words))
+
+
+def test_glossary_has_every_verdict() -> None:
+    """The glossary explains each line of the table of verdicts, and the page of rotation links to it."""
+    assert {f"**{meaning.value}**" for meaning in Meaning} <= {word for word, _ in table(GLOSSARY, "word")}
+    assert "](glossary.md)" in PAGE
