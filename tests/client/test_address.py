@@ -14,7 +14,7 @@ UNIX = parse_networks(["unix", "10.0.0.0/8"])
 addresses = st.ip_addresses().map(str)
 entries = st.one_of(addresses, addresses.map("[{}]:443".format), st.text(max_size=70), st.just("10.0.0.1"))
 headers = st.lists(st.one_of(st.lists(entries, max_size=30).map(", ".join), st.text()), max_size=4)
-# st.text() leaves lone surrogates out, which is what aiohttp makes of bytes that are no UTF-8.
+# st.text() leaves lone surrogates out, but aiohttp decodes bytes that are no UTF-8 as such.
 raw_text = st.text(st.characters(exclude_categories=()), max_size=600)
 
 
@@ -41,7 +41,7 @@ def test_untrusted_peer_cannot_forward(header: str) -> None:
     ],
 )
 def test_walk_ends_at_the_nearest_untrusted_hop(lines: list[str], expected: str) -> None:
-    """Behind trusted proxies the rightmost address that is no proxy is the client, whatever it wrote to the left."""
+    """Behind trusted proxies the client is the rightmost address that is no proxy, whatever stands to its left."""
     assert client_ip("10.0.0.1", lines, PROXIES) == expected
 
 
@@ -59,7 +59,7 @@ def test_walk_ends_at_the_nearest_untrusted_hop(lines: list[str], expected: str)
     ],
 )
 def test_entry_forms(entry: str, expected: str) -> None:
-    """Addresses are read with and without a port, and come back normalised."""
+    """Addresses are read with and without a port, and are normalised."""
     assert client_ip("10.0.0.1", [f"9.9.9.9, {entry}"], PROXIES) == expected
 
 
@@ -74,14 +74,14 @@ def test_entry_forms(entry: str, expected: str) -> None:
     ],
 )
 def test_unreadable_entry_ends_the_walk(entry: str) -> None:
-    """Nothing to the left of an unreadable entry is believed: the last known hop is the answer."""
+    """An unreadable entry ends the search at the last known hop."""
     assert client_ip("10.0.0.1", [f"9.9.9.9, {entry}, 10.0.0.2"], PROXIES) == "10.0.0.2"
 
 
 @pytest.mark.threat("LOG-03")
 @pytest.mark.parametrize("lines", [["9.9.9.9" + ", 10.0.0.2" * 20], ["9.9.9.9", *["10.0.0.2"] * 20], ["x," * 100_000]])
 def test_walk_is_bounded(lines: list[str]) -> None:
-    """Only the last 20 entries are looked at, however many lines they come in."""
+    """Only the last 20 entries are read, in however many lines they stand."""
     assert client_ip("10.0.0.1", lines, PROXIES) in {"10.0.0.1", "10.0.0.2"}
 
 
@@ -92,7 +92,7 @@ def test_walk_reaches_the_twentieth_entry() -> None:
 
 @pytest.mark.threat("LOG-03")
 def test_unix_peer_forwards_when_trusted() -> None:
-    """A peer on a Unix socket has no address: it speaks for the client when trusted, else the client is unknown."""
+    """A peer on a Unix socket has no address: its header gives the client if it is trusted, else none does."""
     assert client_ip("", ["198.51.100.7"], UNIX) == "198.51.100.7"
     assert client_ip("", ["198.51.100.7, 10.0.0.2"], UNIX) == "198.51.100.7"
     assert client_ip("", ["unknown"], UNIX) is None
@@ -118,7 +118,7 @@ def test_peer_is_normalised(peer: str, ip: str) -> None:
 @pytest.mark.threat("LOG-03")
 @given(peer=st.none() | addresses | st.just("10.0.0.1") | st.just("") | raw_text, lines=headers)
 def test_result_is_an_address_or_none(peer: str | None, lines: list[str]) -> None:
-    """Whatever stands in peer and header, the result is a normalised IP address or None."""
+    """For any peer and header the result is a normalised IP address or None."""
     ip = client_ip(peer, lines, UNIX)
     assert ip is None or str(ip_address(ip)) == ip
 
@@ -126,12 +126,12 @@ def test_result_is_an_address_or_none(peer: str | None, lines: list[str]) -> Non
 @pytest.mark.threat("LOG-03")
 @given(peer=addresses, lines=headers)
 def test_nothing_trusted_means_the_peer(peer: str, lines: list[str]) -> None:
-    """With nothing trusted no header changes the result."""
+    """If no proxy is trusted no header changes the result."""
     assert client_ip(peer, lines, ()) == client_ip(peer, [], ())
 
 
 def test_networks_are_parsed() -> None:
-    """CIDRs, single addresses and "unix" are taken; a mapped network is the IPv4 one that peers are compared with."""
+    """CIDRs, single addresses and "unix" are accepted; a mapped network becomes the IPv4 one, as peers do."""
     assert parse_networks(()) == ()
     assert parse_networks(["10.0.0.0/8", "192.0.2.1", "unix", "2001:db8::/32", "::ffff:10.0.0.0/104"]) == (
         ip_network("10.0.0.0/8"),
@@ -163,6 +163,6 @@ def test_trusting_everybody_is_refused(everybody: str) -> None:
 
 
 def test_one_string_is_not_a_list_of_networks() -> None:
-    """Forgetting the list around one network is an error about that, not about its first letter."""
+    """A single string instead of a list of networks is an error that says so and names the string."""
     with pytest.raises(ValueError, match=r"not one string: '10\.0\.0\.0/8'"):
         parse_networks("10.0.0.0/8")

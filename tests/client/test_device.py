@@ -1,4 +1,4 @@
-"""What a device calls itself: clean text, names for people, and fingerprints that survive an honest change."""
+"""The device's description: clean text, names for people, and fingerprints that survive an update."""
 
 import subprocess
 import sys
@@ -71,7 +71,7 @@ DEVICES = [
     (None, "Unknown device", "unknown"),
 ]
 
-# st.text() leaves lone surrogates out, which is what aiohttp makes of bytes that are no UTF-8.
+# st.text() leaves lone surrogates out, but aiohttp decodes bytes that are no UTF-8 as such.
 raw_text = st.text(st.characters(exclude_categories=()), max_size=600)
 words = st.sampled_from([*" ;/()0.", "Mozilla/5.0", "Linux; Android 1", "iPad", "CFNetwork/1", "Bot", "spider/1"])
 
@@ -92,7 +92,7 @@ words = st.sampled_from([*" ;/()0.", "Mozilla/5.0", "Linux; Android 1", "iPad", 
     ],
 )
 def test_text_is_cleaned(text: str, cleaned: str) -> None:
-    """Line breaks, escapes, NUL, surrogates and bidi overrides go; letters of any script stay; long text is cut."""
+    """Text loses line breaks, escapes, NUL, surrogates and bidi overrides, keeps letters of any script, and is cut."""
     assert clean(text, 32) == cleaned
 
 
@@ -197,7 +197,7 @@ def test_fingerprint_differs_between_kinds_of_device() -> None:
 
 
 def test_fingerprint_is_pinned() -> None:
-    """Fingerprints are stored in rows, so a change of their definition must be noticed."""
+    """The fingerprint of a header is fixed, because rows keep fingerprints."""
     assert describe(f"Mozilla/5.0 (X11; Linux x86_64; {GECKO}").fingerprint == "4d50d753f5fd3c5e"
 
 
@@ -208,7 +208,7 @@ def test_distributions_are_one_platform(system: str) -> None:
 
 
 def test_descriptions_are_memoised() -> None:
-    """The same header is parsed once, also when it differs only beyond the cut."""
+    """The same header is parsed once, also if only its part beyond the limit differs."""
     header = f"{LINUX} {BLINK} Safari/537.36 memoised".ljust(600, "x")
     assert describe(header) is describe(header + "y")
 

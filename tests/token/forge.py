@@ -1,4 +1,4 @@
-"""Tokens as somebody who has the signing key could forge them, made without aiosess, and good ones beside them."""
+"""Hostile tokens, as a party with the signing key could forge them without aiosess, and good ones."""
 
 import base64
 import json
@@ -62,19 +62,19 @@ def header(**changes: Any) -> dict[str, Any]:
 
 
 def text_of(value: object) -> bytes:
-    """Return what a segment is to hold: bytes as they are, anything else as JSON."""
+    """Return the content of a segment: bytes as they are, any other value as JSON."""
     return value if isinstance(value, bytes) else json.dumps(value).encode()
 
 
 def signed(head: object, body: object, key: bytes | None = None, hash_name: str = "sha256") -> str:
-    """Sign whatever is given with the real key, as only somebody who has it could."""
+    """Sign any header and claims, with the real key if no other is given."""
     signing_input = f"{b64(text_of(head))}.{b64(text_of(body))}"
     key = derived(SECRET.encode(), "token signing", 32) if key is None else key
     return f"{signing_input}.{b64(digest(key, signing_input.encode(), hash_name))}"
 
 
 def is_refused(text: str, keyring: Keyring = KEYRING) -> bool:
-    """Tell whether the keyring and a reader with its memory both refuse a text."""
+    """Say whether the keyring and a reader both refuse a text."""
     for read in (TokenReader(keyring, AUDIENCE, 10).read, lambda text: keyring.verify(text, AUDIENCE)):
         with pytest.raises(InvalidToken) as caught:
             read(text)

@@ -1,4 +1,4 @@
-"""A token's text: what is accepted, what is refused, and that a refusal says nothing."""
+"""A token's text: which texts are accepted, which are refused, and that a refusal gives no reason."""
 
 import base64
 import json
@@ -46,7 +46,7 @@ def token() -> Token:
 
 
 def test_forged_pieces_make_a_good_token() -> None:
-    """The pieces that the hostile tokens below are made of are good ones: each is refused for its change alone."""
+    """Unchanged pieces make a good token, so each hostile token below is refused for its change alone."""
     good = claims()
     token = KEYRING.verify(signed(header(), good), AUDIENCE)
     assert (str(token.session_id), token.version, token.id, token.parent_id) == (
@@ -57,14 +57,14 @@ def test_forged_pieces_make_a_good_token() -> None:
 
 
 def test_signed_token_comes_back(token: Token) -> None:
-    """What was signed is what is read, the first token and its successor alike."""
+    """A signed token is read as it was, a first token and a successor alike."""
     for each in (token, token.successor(), longest_token()):
         assert KEYRING.verify(KEYRING.sign(each, AUDIENCE), AUDIENCE) == each
 
 
 @given(secret=st.binary(min_size=32, max_size=40), audience=st.from_regex(r"\A[!-~]{1,64}\Z"))
 def test_any_key_and_audience_make_readable_tokens(secret: bytes, audience: str) -> None:
-    """Whatever characters the key's id, audience and random parts are spelt with, the gate lets a token in."""
+    """The codec reads every token that it writes, with any key, audience and random parts."""
     keyring, longest = Keyring(secret), longest_token()
     assert keyring.verify(keyring.sign(longest, audience), audience) == longest
 
@@ -84,7 +84,7 @@ def test_token_holds_the_allowed_claims_only(token: Token) -> None:
 @pytest.mark.threat("TOK-01")
 @pytest.mark.parametrize("byte", range(256))
 def test_single_bytes_are_refused(byte: int) -> None:
-    """Each single byte is refused: alone as aiohttp decodes it, put behind a good token, and within one."""
+    """Each single byte is refused, decoded as aiohttp does: alone, behind a good token, and within one."""
     char = bytes([byte]).decode("utf-8", "surrogateescape")
     good = signed(header(), claims())
     middle = good.index(".") + 5
@@ -113,7 +113,7 @@ def test_shapeless_text_is_refused(text: str) -> None:
 
 @pytest.mark.threat("TOK-01")
 def test_token_ends_at_1024_bytes() -> None:
-    """A token of 1024 bytes is looked at; one that is longer is not, whatever it says."""
+    """A token of 1024 bytes is read, and a longer one is refused though it is good."""
     head = text_of(header()).ljust(192)  # white space that JSON ignores; 256 characters of base64
     longest = signed(head, text_of(claims()).ljust(542))
     longer = signed(head, text_of(claims()).ljust(543))
@@ -128,7 +128,7 @@ def test_token_ends_at_1024_bytes() -> None:
     | st.from_regex(r"\A[\w-]{16,40}\.[\w-]{16,40}\.[\w-]{43}\Z")
 )
 def test_any_text_is_a_token_or_refused(text: str) -> None:
-    """Whatever was sent, nothing but InvalidToken is raised."""
+    """No text raises another error than InvalidToken."""
     assert is_refused(text)
 
 
@@ -145,7 +145,7 @@ json_values = st.recursive(
     body=st.dictionaries(st.sampled_from([*claims(), "nbf", "sub", "iss"]), json_values, max_size=2),
 )
 def test_any_signed_claims_are_a_token_or_refused(head: dict[str, Any], body: dict[str, Any]) -> None:
-    """Not even somebody who has the key can make the reader raise anything but InvalidToken."""
+    """Even signed with the real key no token makes the reader raise another error than InvalidToken."""
     text = signed(header(**head), claims(**body))
     try:
         token = TokenReader(KEYRING, AUDIENCE, 10).read(text).token
@@ -167,7 +167,7 @@ def test_one_changed_character_is_refused(position: int, char: str) -> None:
 
 @pytest.mark.threat("TOK-08")
 def test_unused_bits_are_refused() -> None:
-    """The last character of a signature has bits that mean nothing: only the spelling with zeros is read."""
+    """The last character of a signature has two unused bits: only the spelling with zeros is accepted."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     good = signed(header(), claims())
     others = [good[:-1] + alphabet[alphabet.index(good[-1]) + bits] for bits in (1, 2, 3)]
@@ -212,7 +212,7 @@ def test_one_algorithm_is_pinned(alg: object) -> None:
 @pytest.mark.threat("TOK-02")
 @pytest.mark.parametrize("name", ["sha384", "sha512"])
 def test_stronger_hash_is_refused(name: str) -> None:
-    """A token that is consistently HS384 or HS512 under our key is refused."""
+    """A token with HS384 or HS512 in its header and its signature is refused, though the key is ours."""
     assert is_refused(signed(header(alg=name.replace("sha", "HS")), claims(), hash_name=name))
 
 
@@ -236,7 +236,7 @@ def test_wrong_key_is_refused(key: bytes) -> None:
 
 @pytest.mark.threat("KEY-02")
 def test_form_key_signs_no_token() -> None:
-    """The key of another purpose, though made of the same secret, verifies nothing here."""
+    """A key of another purpose that comes from the same secret signs no token."""
     assert is_refused(signed(header(), claims(), derived(SECRET.encode(), "form token", 32)))
 
 
@@ -316,7 +316,7 @@ def test_audience_is_exact(aud: object) -> None:
 
 @pytest.mark.threat("TOK-05")
 def test_applications_do_not_share_tokens(token: Token) -> None:
-    """A's token is refused by B though both have one secret."""
+    """Application B refuses a token of application A though both have one secret."""
     text = KEYRING.sign(token, "a")
     assert KEYRING.verify(text, "a") == token
     with pytest.raises(InvalidToken):
@@ -441,7 +441,7 @@ def test_duplicate_claims_are_refused(claim: str) -> None:
 @pytest.mark.threat("TOK-12")
 @pytest.mark.parametrize("claim", ["sub", "user_id", "email", "iss", ""])
 def test_more_claims_are_refused(claim: str) -> None:
-    """A claim that is not ours is refused."""
+    """A token with an additional claim is refused."""
     assert is_refused(signed(header(), claims(**{claim: "x"})))
 
 
@@ -456,7 +456,7 @@ def test_payload_is_an_object(body: bytes) -> None:
 
 @pytest.mark.threat("LOG-01")
 def test_refusal_says_nothing() -> None:
-    """An InvalidToken has no text that could reach a log."""
+    """InvalidToken has no text that could get into a log."""
     for text in ("x", signed(header(), claims(exp=1)), signed(header(), claims(), b"x" * 32)):
         with pytest.raises(InvalidToken) as caught:
             KEYRING.verify(text, AUDIENCE)

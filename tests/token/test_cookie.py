@@ -1,4 +1,4 @@
-"""The cookie's text: the exact bytes that are sent, and which of the bytes that come are ours."""
+"""The cookie's text: the exact bytes of the response's header, and which value of a request's headers is ours."""
 
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
@@ -37,7 +37,7 @@ KEYRING = Keyring("a secret for the tests of the cookie 0123456789")
     ],
 )
 def test_set_cookie_bytes(options: dict[str, Any], max_age: int | None, expected: str) -> None:
-    """The header's value is exactly this: no Domain, Secure and the prefix unless insecure mode was asked for."""
+    """The header's value is exact: no Domain; Secure and the prefix except in insecure mode."""
     assert Cookie.from_config(SessionConfig(**options)).write("VALUE", max_age) == expected
 
 
@@ -51,12 +51,12 @@ def test_set_cookie_bytes(options: dict[str, Any], max_age: int | None, expected
     ],
 )
 def test_deletion_bytes(options: dict[str, Any], expected: str) -> None:
-    """The deletion is the cookie without a value and with no time left, every attribute repeated."""
+    """The deletion has an empty value, a Max-Age of zero, and every attribute of the cookie."""
     assert Cookie.from_config(SessionConfig(**options)).clear() == expected
 
 
 def test_cookie_is_frozen() -> None:
-    """The cookie's name and attributes can't be changed once they are made from the options."""
+    """The cookie's name and attributes cannot be changed."""
     cookie: Any = DEFAULT
     with pytest.raises(FrozenInstanceError):
         cookie.attributes = ""
@@ -67,7 +67,7 @@ def test_cookie_is_frozen() -> None:
 @pytest.mark.parametrize("samesite", ["Lax", "Strict"])
 @pytest.mark.parametrize("origin", ["https://app.example", "http://127.0.0.1"])
 def test_jar_ends_empty(origin: str, samesite: str, max_age: int | None) -> None:
-    """A browser that was sent the cookie, a successor and the deletion keeps nothing."""
+    """A browser that receives the cookie, a successor and the deletion keeps nothing."""
     options: Any = {"cookie_samesite": samesite, "insecure_cookies": origin.startswith("http:")}
     cookie, jar = Cookie.from_config(SessionConfig(**options)), Jar(origin)
     assert jar.take(cookie.write("first", max_age))
@@ -79,7 +79,7 @@ def test_jar_ends_empty(origin: str, samesite: str, max_age: int | None) -> None
 
 @pytest.mark.threat("COO-04")
 def test_jar_ignores_an_incomplete_deletion() -> None:
-    """The jar is a fair judge: it ignores what aiohttp's del_cookie() sends, so the cookie would stay."""
+    """The jar of these tests is strict: it ignores aiohttp's del_cookie(), which omits attributes."""
     jar = Jar()
     jar.take(DEFAULT.write("first", None))
     assert not jar.take(f'{NAME}=""; Max-Age=0; Path=/')
@@ -103,7 +103,7 @@ def test_jar_forgets() -> None:
 
 @pytest.mark.threat("COO-10")
 def test_secure_jar_refuses_plain_http() -> None:
-    """The default cookie is not kept from a plain-http page: nothing but the option makes it insecure."""
+    """A browser does not keep the default cookie of a plain-http page: only the option makes it insecure."""
     assert not Jar("http://app.example").take(DEFAULT.write("first", None))
 
 
@@ -125,7 +125,7 @@ def test_secure_jar_refuses_plain_http() -> None:
         ([f"{NAME}=a=b=="], "a=b=="),
         ([f"{NAME}="], ""),
         ([NAME], ""),
-        # Not a separator: whatever but ";" stands between is part of a value or a name.
+        # Only ";" separates: any other character is part of a value or a name.
         ([f"x=1 {NAME}=evil"], None),
         ([f"x=1\t{NAME}=evil"], None),
         ([f"x=1,{NAME}=evil"], None),
@@ -136,7 +136,7 @@ def test_secure_jar_refuses_plain_http() -> None:
         ([f"x=1\\073 {NAME}=evil"], None),
         ([f"x=1%3B{NAME}=evil"], None),
         ([f"$Version=1, {NAME}=evil"], None),
-        # Not trimmed: browsers that count other white space as such would not have made these __Host- cookies.
+        # Not trimmed: a browser that trims other white space would not have accepted these as __Host- cookies.
         *(
             ([f"x=1; {space}{NAME}=evil"], None)
             for space in "\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u3000\ufeff\0"
@@ -151,7 +151,7 @@ def test_secure_jar_refuses_plain_http() -> None:
         ([f"=;=;;=; {NAME[:-1]}=evil"], None),
         (["%5F%5FHost-session=evil; \\137\\137Host-session=evil"], None),
         (["\uff3f\uff3fHost-session=evil"], None),
-        # Not unquoted: what comes is what the gate of the token sees.
+        # Not unquoted: the token's codec gets the value unchanged.
         ([f'{NAME}="a"'], '"a"'),
         ([f'{NAME}="a\\073b"'], '"a\\073b"'),
         ([f"{NAME}=a%3Db"], "a%3Db"),
@@ -161,7 +161,7 @@ def test_secure_jar_refuses_plain_http() -> None:
         ([f"{NAME}=\udc80abc"], "\udc80abc"),
         ([f"{NAME}=a\xa0"], "a\xa0"),
         ([f"{NAME}=a\n"], "a\n"),
-        # What stands around does not matter.
+        # Other pairs do not matter.
         ([f"; ;;x; =; {NAME}=a;; ;"], "a"),
         ([f"\udc80\0=\x01; {NAME}=a"], "a"),
         ([f'x="; {NAME}=a; y="'], "a"),
@@ -170,20 +170,20 @@ def test_secure_jar_refuses_plain_http() -> None:
     ],
 )
 def test_hostile_headers(headers: list[str], value: str | None) -> None:
-    """A pair ends at ";" alone, space and tab alone are trimmed, the name is exact, and the value comes as it is."""
+    """Only ";" ends a pair, only space and tab are trimmed, the name is exact, and the value is unchanged."""
     assert DEFAULT.read(headers) == value
 
 
 @pytest.mark.threat("COO-02")
 def test_space_and_tab_alone_are_trimmed() -> None:
-    """No other character of the 256 is taken off a name's front, where it would plant our cookie, or a value's end."""
+    """No other byte is stripped from a name's front, where that would plant our cookie, or from a value's end."""
     for char in map(chr, set(range(256)) - set(b" \t;")):
         assert DEFAULT.read([f"x=1; {char}{NAME}=evil"]) is None
         assert DEFAULT.read([f"{NAME}=a{char}"]) == f"a{char}"
 
 
 def two_values(first: str, second: str) -> Iterator[list[str]]:
-    """Give both orders, in one header and in two, with other cookies around."""
+    """Return both orders of two pairs, in one header and in two, among other cookies."""
     for one, other in ((first, second), (second, first)):
         yield [f"{one}; {other}"]
         yield [one, other]
@@ -203,7 +203,7 @@ def two_values(first: str, second: str) -> Iterator[list[str]]:
     ],
 )
 def test_two_values_are_a_conflict(headers: list[str]) -> None:
-    """Two different values are a conflict whatever their order: no position tells which was planted."""
+    """Two different values are a conflict in any order, because the order does not tell which was planted."""
     with pytest.raises(CookieConflict) as caught:
         DEFAULT.read(headers)
     assert caught.value.args == ()
@@ -218,7 +218,7 @@ def test_same_value_twice_is_one(headers: list[str]) -> None:
 
 @pytest.mark.threat("COO-10")
 def test_modes_do_not_read_each_other() -> None:
-    """A plain cookie is nothing to the secure mode, where anybody on the network could have set it."""
+    """Secure mode ignores a cookie without the prefix, because anybody on the network could have set it."""
     insecure = Cookie.from_config(SessionConfig(insecure_cookies=True))
     assert (DEFAULT.read(["session=a"]), insecure.read(["session=a"])) == (None, "a")
     assert (DEFAULT.read([f"{NAME}=a"]), insecure.read([f"{NAME}=a"])) == ("a", None)
@@ -231,7 +231,7 @@ pieces = st.sampled_from([NAME, f"{NAME}=", f"{NAME}=a", "=", ";", "; ", " ", "\
 @pytest.mark.threat("COO-02")
 @given(st.lists(any_text | st.lists(pieces, max_size=12).map("".join), max_size=4))
 def test_any_header_is_read_by_the_definition(headers: list[str]) -> None:
-    """Whatever comes, the result is that of the definition over all pairs, and nothing but a conflict is raised."""
+    """For all headers the result is that of the plain definition, and the only error is the conflict."""
     pairs = [pair.strip(" \t") for header in headers for pair in header.split(";")]
     values = {pair[len(NAME) + 1 :] for pair in pairs if pair == NAME or pair.startswith(f"{NAME}=")}
     try:
@@ -248,17 +248,17 @@ def test_any_header_is_read_by_the_definition(headers: list[str]) -> None:
     after=st.lists(st.from_regex(r"\A[a-z]{1,5}=[!-:<-~]{0,9}\Z"), max_size=3),
 )
 def test_written_value_is_read(before: list[str], value: str, after: list[str]) -> None:
-    """What was written comes back among whatever other cookies a browser has."""
+    """The written value is read back, whatever other cookies the browser sends."""
     pair = DEFAULT.write(value, None).partition(";")[0]
     assert DEFAULT.read(["; ".join([*before, pair, *after])]) == value
 
 
-# How long it gets
+# The longest cookie
 
 
 @pytest.mark.threat("COO-08")
 def test_default_cookie_is_short() -> None:
-    """With the default options the longest cookie is within 512 bytes."""
+    """With the default options the longest cookie has at most 512 bytes."""
     config = SessionConfig()
     text = KEYRING.sign(longest_token(), config.audience)
     assert len(DEFAULT.write(text, int(config.absolute_timeout.total_seconds()))) <= 512
@@ -267,7 +267,7 @@ def test_default_cookie_is_short() -> None:
 @pytest.mark.threat("COO-08")
 @pytest.mark.parametrize("audience", ["a", "aiosess", "a" * 23, "a" * 64, '"' * 64])
 def test_no_token_is_longer_than_the_longest(audience: str) -> None:
-    """The token that the size is checked with is as long as any that these options can make, parents included."""
+    """No token of these options is longer than the one that start-up checks the cookie's size with."""
     longest = KEYRING.sign(longest_token(), audience)
     end = datetime.now(UTC) + LONGEST_SESSION
     first = new_token(UUID(int=2**128 - 1), 2**31 - 2, end)

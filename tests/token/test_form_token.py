@@ -31,7 +31,7 @@ KEYS = [b"n" * 32, b"o" * 32]
     ],
 )
 def test_origin_is_compared_with_the_host(origin: str, host: str, scheme: str, ours: bool) -> None:  # noqa: FBT001 - a column of the table
-    """Host and port must be the same, with or without the scheme's own port, in whatever case."""
+    """Origin and Host must name one host and port, with or without the scheme's own port, in any case."""
     assert is_same_origin(None, origin, host, scheme) is ours
 
 

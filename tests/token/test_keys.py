@@ -1,4 +1,4 @@
-"""The keys: how they are derived and rotated, and which secrets are taken."""
+"""The keys: how they are derived and rotated, and which secrets are accepted."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def test_derivation_is_rfc_5869() -> None:
 
 @pytest.mark.threat("KEY-02")
 def test_token_of_an_earlier_release_is_read() -> None:
-    """A token that was signed by hand once, with an end in the year 2100, is still read."""
+    """A stored token that was signed by hand, with an end in the year 2100, is still accepted."""
     token = KEYRING.verify(
         "eyJhbGciOiJIUzI1NiIsImtpZCI6IlJ4XzVpVkdDIiwidHlwIjoiYWlvc2Vzcytqd3QifQ.eyJzaWQiOiIwMTg5MGE1ZC1hYzk2L"
         "Tc3NGItYmNjZS1iMzAyMDk5YTgwNTciLCJ2ZXIiOjcsImp0aSI6IkFBQUFBQUFBQUFBIiwicGFyIjpudWxsLCJzZWMiOiJDQ0NDQ"
@@ -75,7 +75,7 @@ def test_keys_of_different_secrets_differ() -> None:
 
 @pytest.mark.threat("KEY-01")
 def test_old_key_verifies_and_newest_signs(token: Token) -> None:
-    """After a secret was put in front, old tokens are read, and new ones are signed with the new key."""
+    """With a new secret in front, old tokens are accepted, and new ones are signed with the new key."""
     old, both, new = Keyring(SECRET), Keyring([OTHER, SECRET]), Keyring(OTHER)
     assert both.verify(old.sign(token, AUDIENCE), AUDIENCE) == token
     fresh = both.sign(token, AUDIENCE)
@@ -86,7 +86,7 @@ def test_old_key_verifies_and_newest_signs(token: Token) -> None:
 
 @pytest.mark.threat("KEY-01")
 def test_rolling_deploy_logs_nobody_out(token: Token) -> None:
-    """With the new secret first added behind the old one, processes before and after the change read each other."""
+    """If the new secret was added behind the old one first, old and new processes accept each other's tokens."""
     before, after = Keyring([SECRET, OTHER]), Keyring([OTHER, SECRET])
     assert before.verify(after.sign(token, AUDIENCE), AUDIENCE) == token
     assert after.verify(before.sign(token, AUDIENCE), AUDIENCE) == token
@@ -94,7 +94,7 @@ def test_rolling_deploy_logs_nobody_out(token: Token) -> None:
 
 @pytest.mark.threat("KEY-01")
 def test_removed_key_reads_nothing(token: Token) -> None:
-    """A secret that was taken off the list verifies no token any more."""
+    """A token of a secret that is no longer in the list is refused."""
     assert is_refused(KEYRING.sign(token, AUDIENCE), Keyring([OTHER]))
 
 
@@ -107,7 +107,7 @@ def test_kid_picks_one_key() -> None:
 
 @pytest.mark.threat("KEY-03")
 def test_signing_key_alone_makes_no_known_secret() -> None:
-    """Whoever has the signing key can sign any session id; the hash of the secret they made up is not the row's."""
+    """A thief with the signing key can sign any session id, but the hash of a made-up secret is not the row's."""
     genuine = new_token(SESSION_ID, 1, datetime.now(UTC) + timedelta(days=1))
     forged = KEYRING.verify(signed(header(), claims(sid=str(SESSION_ID), ver=1, jti=genuine.id)), AUDIENCE)
     assert (forged.session_id, forged.id) == (genuine.session_id, genuine.id)
@@ -140,7 +140,7 @@ def test_signing_key_alone_makes_no_known_secret() -> None:
     ids=lambda secret: repr(secret)[:20],
 )
 def test_unfit_secret_is_refused(secret: Any) -> None:
-    """A secret that is short, a key of another kind, listed twice or no text is a ConfigError that does not show it."""
+    """A short, repeated or foreign secret is a ConfigError that does not show it."""
     with pytest.raises(ConfigError, match=r"^secret: ") as caught:
         Keyring(secret)
     parts = secret if isinstance(secret, list) else [secret]

@@ -24,20 +24,20 @@ def remembered(reader: TokenReader) -> int:
 
 
 def test_known_token_has_no_note_at_first(reader: TokenReader) -> None:
-    """A token that was only verified is not taken for one that was judged."""
+    """A token that was only verified has no note, so its caller has to judge it."""
     text = KEYRING.sign(new_token(SESSION_ID, 1, datetime.now(UTC) + timedelta(days=1)), AUDIENCE)
     assert reader.read(text).note is None
 
 
 def test_note_of_a_known_token_is_kept(reader: TokenReader) -> None:
-    """What a reader's caller notes of a token is there when the token is read again."""
+    """The caller's note is there when the token is read again."""
     text, note = signed(header(), claims()), object()
     reader.read(text).note = note
     assert reader.read(text).note is note
 
 
 def test_token_is_verified_once(reader: TokenReader) -> None:
-    """The second reading of a token gives the record of the first."""
+    """The second reading of a token returns the object of the first."""
     text = signed(header(), claims())
     assert reader.read(text) is reader.read(text)
     assert remembered(reader) == 1
@@ -77,7 +77,7 @@ def test_memory_does_not_grow_by_spellings(reader: TokenReader) -> None:
 
 @pytest.mark.threat("DOS-01")
 def test_memory_is_bounded(reader: TokenReader) -> None:
-    """More good tokens than the memory holds are all accepted, and it keeps to its size."""
+    """The reader accepts more good tokens than it remembers, and remembers no more than its size."""
     texts = [signed(header(), claims(ver=version)) for version in range(1, 301)]
     assert [reader.read(text).token.version for text in texts] == list(range(1, 301))
     assert remembered(reader) <= 100
@@ -86,7 +86,7 @@ def test_memory_is_bounded(reader: TokenReader) -> None:
 
 @pytest.mark.threat("TOK-13")
 def test_bad_tokens_are_not_remembered(reader: TokenReader) -> None:
-    """A forged token leaves nothing behind."""
+    """The reader remembers no forged token."""
     for version in range(1, 200):
         with pytest.raises(InvalidToken):
             reader.read(signed(header(), claims(ver=version), b"x" * 32))

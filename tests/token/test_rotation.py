@@ -76,7 +76,7 @@ def retired(**ages: float) -> tuple[Retired, ...]:
 
 
 def token(token_id: str, version: int = 5, parent_id: str | None = "parent", secret_hash: bytes = SECRET_HASH) -> Token:
-    """Return a token as the codec would, of which judge() looks at the secret's hash, the version and the ids."""
+    """Return a token with the four fields that judge() reads: secret_hash, version, id and parent_id."""
     return Token(SESSION_ID, version, token_id, parent_id, "", secret_hash, 0, 2**31)
 
 
@@ -103,7 +103,7 @@ def meaning(judged: Row, presented: Token, seconds: float = 0) -> Meaning:
     ids=lambda presented: presented.id,
 )
 def test_wrong_secret_is_invalid_on_every_line(presented: Token) -> None:
-    """Without the secret no line of the table is reached: nothing is accepted, written or revoked."""
+    """Without the row's secret a token is invalid on every line: nothing is accepted, written or ended."""
     judged = row(retired=retired(late=0))
     assert judge(judged, presented, at(1), CONFIG).meaning is not Meaning.INVALID
     forged = replace(presented, secret_hash=OTHER_HASH)
@@ -112,7 +112,7 @@ def test_wrong_secret_is_invalid_on_every_line(presented: Token) -> None:
 
 @pytest.mark.threat("TOK-11")
 def test_secret_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two hashes, and nothing else, go through hmac.compare_digest(), whose answer decides."""
+    """hmac.compare_digest() compares the two hashes and nothing else, and its answer decides."""
     compared: list[tuple[bytes, bytes]] = []
 
     def spy(answer: bool, left: bytes, right: bytes) -> bool:  # noqa: FBT001 - bound by position below
@@ -132,7 +132,7 @@ def test_secret_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) ->
     ("seconds", "settles"), [(0, False), (59.999999, False), (60, True), (3600, True), (-5, False)]
 )
 def test_current_settles_after_the_overlap(seconds: float, settles: bool) -> None:  # noqa: FBT001 - a parameter of the table
-    """A current token that comes again one overlap after its promotion is noted as settled; nothing is minted yet."""
+    """A current token that is presented one overlap after its promotion settles; no successor is due yet."""
     verdict = judge(row(settled_at=None), token("current"), at(seconds), CONFIG)
     assert verdict == Verdict(Meaning.CURRENT, settles=settles, mints=False)
 
@@ -155,13 +155,13 @@ def test_current_settles_after_the_overlap(seconds: float, settles: bool) -> Non
     ],
 )
 def test_current_mints_when_due(settled: float, seconds: float, mints: bool) -> None:  # noqa: FBT001 - a parameter of the table
-    """A successor is due one overlap after settling and `rotate_every` after promotion, whichever is later."""
+    """A successor is due one overlap after the token settled and `rotate_every` after its promotion, not before."""
     verdict = judge(row(settled_at=at(settled)), token("current"), at(seconds), CONFIG)
     assert verdict == Verdict(Meaning.CURRENT, settles=False, mints=mints)
 
 
 def test_lease_is_not_judged() -> None:
-    """A mint is due whether or not the lease is free: the writer of the lease compares-and-sets it."""
+    """judge() does not look at the lease: the statement that takes it does."""
     judged = row(settled_at=at(60), mint_until=at(10_000))
     assert judge(judged, token("current"), at(1000), CONFIG).mints
 
@@ -191,7 +191,7 @@ SIBLING = token("sibling", 5, "parent")
 @pytest.mark.parametrize("settled", [None, at(60)])
 @pytest.mark.parametrize("seconds", [0, 10**7])
 def test_child_is_promoted(settled: datetime | None, seconds: float) -> None:
-    """A successor of the current token is promoted whenever it comes; nothing is minted for it."""
+    """A successor of the current token is promoted at any time, and gets no successor at once."""
     assert judge(row(settled_at=settled), CHILD, at(seconds), CONFIG) == Verdict(Meaning.PROMOTE)
 
 
@@ -206,7 +206,7 @@ def test_child_is_promoted(settled: datetime | None, seconds: float) -> None:
     ],
 )
 def test_child_needs_version_and_parent(presented: Token, expected: Meaning) -> None:
-    """One version more alone, or the parent alone, makes no successor."""
+    """A token with only the next version, or only the right parent, is no successor."""
     assert meaning(row(settled_at=None), presented) is expected
 
 
@@ -230,7 +230,7 @@ def test_late_token_brings_nothing_back() -> None:
 
 @pytest.mark.threat("ROT-10")
 def test_crashed_browser_rolls_back_until_settled() -> None:
-    """The parent is accepted, and gets another successor, until the current token was seen to be kept."""
+    """Until the current token settles its parent is accepted and gets another successor."""
     assert judge(row(settled_at=None), PARENT, at(10**6), CONFIG) == Verdict(Meaning.ROLLBACK, mints=True)
     assert meaning(row(settled_at=at(60)), PARENT, 10**6) is Meaning.REUSE
     assert meaning(row(settled_at=None), token("grandparent", 3, None)) is Meaning.REUSE
@@ -238,7 +238,7 @@ def test_crashed_browser_rolls_back_until_settled() -> None:
 
 @pytest.mark.threat("ROT-02")
 def test_unseen_sibling_takes_over_until_settled() -> None:
-    """Another child of the same parent takes over, once, until the current token was seen to be kept."""
+    """Until the current token settles another child of its parent becomes current, once."""
     assert judge(row(settled_at=None), SIBLING, at(10**6), CONFIG) == Verdict(Meaning.SIBLING)
     assert meaning(row(settled_at=at(60)), SIBLING, 61) is Meaning.REUSE
     assert meaning(row(settled_at=None, retired=retired(sibling=0)), SIBLING, 601) is Meaning.REUSE
@@ -252,7 +252,7 @@ def test_unseen_sibling_takes_over_until_settled() -> None:
     ("version", "expected"), [(6, Meaning.AHEAD), (99, Meaning.AHEAD), (5, Meaning.REUSE), (1, Meaning.REUSE)]
 )
 def test_greater_version_is_ahead(settled: datetime | None, version: int, expected: Meaning) -> None:
-    """A strange token with a greater version than the row's was made by a later state of the database."""
+    """An unknown token with a greater version than the row's comes from a later state of the database."""
     assert judge(row(settled_at=settled), token("strange", version, "x"), at(0), CONFIG) == Verdict(expected)
 
 
@@ -261,7 +261,7 @@ def test_greater_version_is_ahead(settled: datetime | None, version: int, expect
     "presented", [OLD, PARENT, SIBLING, token("strange", 1, None)], ids=lambda presented: presented.id
 )
 def test_anything_else_is_reuse(presented: Token) -> None:
-    """Once the current token has settled and the late window is over, whatever is not current is a copy."""
+    """Once the current token has settled and the late window is over, every other token is a copy."""
     judged = row(settled_at=at(60), retired=retired(old=0, parent=0))
     assert judge(judged, presented, at(601), CONFIG) == Verdict(Meaning.REUSE)
 
@@ -295,13 +295,13 @@ def test_anything_else_is_reuse(presented: Token) -> None:
     ],
 )
 def test_first_line_that_fits_decides(judged: Row, presented: Token, seconds: float, expected: Meaning) -> None:
-    """Where two lines fit, the upper one decides."""
+    """If two lines fit, the upper one decides."""
     assert meaning(judged, presented, seconds) is expected
 
 
 @pytest.mark.threat("SES-02")
 def test_first_row_has_no_relatives() -> None:
-    """A row as a login or rotate() leaves it, settled and without a parent, accepts its token and a child only."""
+    """A row after a login or rotate() is settled and has no parent: it accepts its token and a child only."""
     first = row(version=1, parent_id=None, settled_at=START)
     assert meaning(first, token("current", 1, None)) is Meaning.CURRENT
     assert meaning(first, token("child", 2, "current")) is Meaning.PROMOTE
@@ -309,13 +309,13 @@ def test_first_row_has_no_relatives() -> None:
 
 
 def test_verdicts_have_their_names() -> None:
-    """The lines of the table have the names that the documentation gives them, in the order in which they are tried."""
+    """The lines of the table have the names of the documentation, in the order in which judge() tries them."""
     names = ["invalid", "current", "promote", "late", "rollback", "sibling", "ahead", "reuse"]
     assert [meaning.value for meaning in Meaning] == names
 
 
 def test_three_verdicts_make_a_token_current() -> None:
-    """A successor, a sibling and a token from the database's future become current; no other token does."""
+    """A successor, a sibling and a token that is ahead become current; no other token does."""
     assert {meaning for meaning in Meaning if meaning in ADOPTED} == {Meaning.PROMOTE, Meaning.SIBLING, Meaning.AHEAD}
 
 
@@ -330,11 +330,11 @@ def test_verdict_is_frozen() -> None:
 @pytest.mark.parametrize("settles", [False, True])
 @pytest.mark.parametrize("mints", [False, True])
 def test_only_a_current_token_with_nothing_to_do_is_steady(meaning: Meaning, *, settles: bool, mints: bool) -> None:
-    """The verdict on a late token asks for nothing either, but it does not stay so until the current token changes."""
+    """The verdict on a late token does nothing either, but it does not hold until current_until()."""
     assert Verdict(meaning, settles, mints).is_steady is ((meaning, settles, mints) == (Meaning.CURRENT, False, False))
 
 
-# When activity is noted
+# When activity is written
 
 
 @pytest.mark.threat("SES-05")
@@ -342,14 +342,14 @@ def test_only_a_current_token_with_nothing_to_do_is_steady(meaning: Meaning, *, 
     ("idle", "after"),
     [(timedelta(days=30), 300), (timedelta(minutes=20), 300), (timedelta(minutes=5), 75), (timedelta(seconds=1), 0.25)],
 )
-def test_activity_is_noted_early_enough_for_a_short_idle_time(idle: timedelta, after: float) -> None:
-    """The next note is due after a quarter of the idle time, touch_interval at most; the row's own time counts."""
+def test_activity_is_written_early_enough_for_a_short_idle_time(idle: timedelta, after: float) -> None:
+    """The next write is due after a quarter of the row's idle time, touch_interval at most."""
     assert touch_after(row(expires_at=START + idle), CONFIG) == timedelta(seconds=after)
 
 
 @pytest.mark.parametrize("over", [timedelta(0), TICK])
-def test_activity_that_lengthens_nothing_is_noted_at_leisure(over: timedelta) -> None:
-    """Once the absolute limit comes first, a note is due after touch_interval, however little time is left."""
+def test_activity_that_lengthens_nothing_is_written_at_leisure(over: timedelta) -> None:
+    """If the absolute limit comes first, a write is due after touch_interval, however little time is left."""
     end = START + timedelta(minutes=1)
     assert touch_after(row(expires_at=end + over, ends_at=end), CONFIG) == CONFIG.touch_interval
     assert touch_after(row(expires_at=end - TICK, ends_at=end), CONFIG) < CONFIG.touch_interval / 4
@@ -360,7 +360,7 @@ def test_activity_that_lengthens_nothing_is_noted_at_leisure(over: timedelta) ->
 
 @pytest.mark.threat("ROT-04")
 def test_no_sibling_is_taken_when_the_list_is_full() -> None:
-    """While eight retired tokens are kept there is no new sibling: one of them would have to be forgotten."""
+    """While the row keeps eight retired tokens it accepts no new sibling, for which it would have to drop one."""
     assert MAX_RETIRED == 8
     crowd = row(retired=retired(**{f"r{n}": n for n in range(1, 1 + MAX_RETIRED)}))
     assert {meaning(crowd, token(f"r{n}"), 100) for n in range(1, 9)} == {Meaning.LATE}
@@ -370,7 +370,7 @@ def test_no_sibling_is_taken_when_the_list_is_full() -> None:
 
 @pytest.mark.threat("ROT-10")
 def test_promotion_makes_room() -> None:
-    """What retired late_window ago or longer is forgotten when the next version is promoted, not with a sibling."""
+    """A promotion of the next version drops the tokens that retired late_window ago or longer; a sibling drops none."""
     before = row(retired=retired(long_ago=0, lately=0.001))
     promoted = adopted(before, token("next", 6, "current"), at(LATE))
     assert [each.token_id for each in promoted.retired] == ["lately", "current"]
@@ -430,7 +430,7 @@ TABLE: list[Line] = [
 
 @given(judged=rows, presented=tokens, now=instants)
 def test_judge_is_the_table(judged: Row, presented: Token, now: datetime) -> None:
-    """For any row and token judge() says what the table says, raises nothing, and changes nothing."""
+    """For any row and token judge() returns the table's verdict, raises nothing, and changes nothing."""
     age = next((now.timestamp() - at for token_id, at in judged.retired if token_id == presented.id), None)
     expected = next(meaning for meaning, fits in TABLE if fits(judged, presented, age))
     before = repr(judged), judged.retired
@@ -458,7 +458,7 @@ def test_lease_is_longer_for_the_holder(seconds: float, *, is_holder: bool, free
 
 
 def test_others_wait_twice_as_long_each_time() -> None:
-    """What others get keeps the holder waiting for one overlap, and them for two, four, eight."""
+    """After each successor of another client the holder waits for one overlap, the other for two, four, eight."""
     judged, now = row(holder_until=START, leased_for="parent", leased_often=7), 0
     for waits in (2, 4, 8, 16):
         judged, taken = lease(judged, at(now), "current", is_holder=False)
@@ -469,8 +469,8 @@ def test_others_wait_twice_as_long_each_time() -> None:
         assert not is_lease_free(judged, at(now - 0.001), is_holder=False)
 
 
-def test_what_others_get_never_shortens_the_holders_wait() -> None:
-    """After a successor of its own the holder waits to the end, whatever others get meanwhile."""
+def test_successor_of_another_client_never_shortens_the_holders_wait() -> None:
+    """A successor of another client never shortens the holder's wait after its own."""
     leased, _ = lease(row(), START, "current", is_holder=True)
     other, taken = lease(leased, at(OVERLAP), "current", is_holder=False)
     assert taken
@@ -479,8 +479,8 @@ def test_what_others_get_never_shortens_the_holders_wait() -> None:
     assert is_lease_free(other, at(3 * OVERLAP), is_holder=False)
 
 
-def test_client_is_at_home_when_its_token_has_settled() -> None:
-    """Who promoted the current token becomes the holder when it settles, and stays it when the next one is promoted."""
+def test_client_becomes_holder_when_its_token_settles() -> None:
+    """The client that promoted the current token becomes the holder when it settles, and stays the holder then."""
     promoted = row(holder="before", promoted_by="now")
     assert rotation.holder_of(promoted) == "before"
     assert rotation.holder_of(replace(promoted, settled_at=START)) == "now"
@@ -488,14 +488,14 @@ def test_client_is_at_home_when_its_token_has_settled() -> None:
 
 
 def test_no_lease_is_free() -> None:
-    """A session that was never leased, or whose secret is new, is free for everybody."""
+    """Every client may take the lease of a session that was never leased, or whose secret is new."""
     assert is_lease_free(row(), START, is_holder=True)
     assert is_lease_free(row(), START, is_holder=False)
 
 
 @given(rows, seconds)
 def test_current_token_stays_as_judged_until_a_known_instant(judged: Row, after: float) -> None:
-    """Before current_until() nothing is to be done for a current token, from then on it settles or gets a successor."""
+    """Before current_until() the current token's verdict is steady; from then on the token settles or mints."""
     judged = replace(judged, secret_hash=SECRET_HASH)
     until = rotation.current_until(judged, CONFIG)
     now = until + timedelta(seconds=after)
@@ -505,7 +505,7 @@ def test_current_token_stays_as_judged_until_a_known_instant(judged: Row, after:
 
 @dataclass
 class Sim:
-    """The row of the simulation beside DESIGN.md, in seconds, and a limit to siblings: an independent state machine."""
+    """An independent state machine for the row, in seconds, with the limit to siblings."""
 
     version: int = 1
     current: int = 0
@@ -564,8 +564,8 @@ def test_judge_is_the_simulation(steps: list[tuple[int, int]]) -> None:
     """
     For any order in which a session's tokens come back, judge() and the simulated row say the same to the end.
 
-    Whoever holds which token is left open: lost, late and reordered responses, crashes and thieves are all orders of
-    presentation. Nothing is ever "ahead", because no database went back.
+    The test leaves open which party holds which token: lost, late and reordered responses, crashes and thieves are all
+    orders of presentation. No token is "ahead", because no database went back.
     """
     sim, judged = Sim(), FIRST
     minted: list[tuple[int, int, int | None]] = [(0, 1, None)]
@@ -588,7 +588,7 @@ def test_judge_is_the_simulation(steps: list[tuple[int, int]]) -> None:
 @pytest.mark.threat("ROT-09")
 @given(st.lists(st.tuples(pauses, st.sampled_from(["answer", "lose", "crash"])), max_size=60))
 def test_honest_browser_is_never_logged_out(steps: list[tuple[int, str]]) -> None:
-    """A browser that sends what it has is accepted, whether answers are lost or a crash throws away the last cookie."""
+    """A browser that sends its cookie is accepted, though responses get lost and crashes throw the last cookie away."""
     judged = FIRST
     jar = disk = token("0", 1, None)
     next_id, now, changed_at = count(1), 0.0, 0.0

@@ -1,4 +1,4 @@
-"""The token's record: what a new one holds, what its successor takes over, and that neither can be changed."""
+"""The token's record: the fields of a new one and of its successor, and that neither can be changed."""
 
 import base64
 import re
@@ -20,7 +20,7 @@ def token() -> Token:
 
 
 def test_successor_goes_on_with_the_session(token: Token) -> None:
-    """A successor has the session's secret and end, the next version, an id of its own, and names its parent."""
+    """A successor has the session's secret and end, the next version, an id of its own, and its parent's id."""
     successor = token.successor()
     assert successor == replace(token, version=2, id=successor.id, parent_id=token.id, issued_at=successor.issued_at)
     assert successor.id != token.id != token.successor().id != successor.id
@@ -28,7 +28,7 @@ def test_successor_goes_on_with_the_session(token: Token) -> None:
 
 @pytest.mark.threat("TOK-10")
 def test_secrets_are_256_random_bits(token: Token) -> None:
-    """A secret is 32 bytes, a token id 8, and none comes twice."""
+    """A secret has 32 bytes, a token id 8, and two tokens differ in both."""
     other = new_token(SESSION_ID, 1, datetime.now(UTC))
     assert len(base64.urlsafe_b64decode(token.secret + "=")) == 32
     assert len(base64.urlsafe_b64decode(new_token_id() + "=")) == 8
@@ -37,7 +37,7 @@ def test_secrets_are_256_random_bits(token: Token) -> None:
 
 
 def test_database_gets_the_secret_hash_only(token: Token) -> None:
-    """What a row keeps of the secret is its SHA-256."""
+    """The hash that the row keeps is the secret's SHA-256."""
     assert token.secret_hash == hash_secret(token.secret) == sha256(token.secret.encode()).digest()
 
 
