@@ -1,4 +1,4 @@
-"""A bounded map that forgets what was not used for longest: for verified tokens, held rows and ended sessions."""
+"""A map of bounded size that drops its least used entries: for verified tokens, held rows and ended sessions."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -7,13 +7,14 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Memory(Generic[K, V]):
+class BoundedMap(Generic[K, V]):
     """
     A map of at most ``size`` entries, in two generations.
 
-    A hit in the young generation is one dict look-up and moves nothing, which
-    is what an LRU cannot offer. When the young one is full it becomes the old
-    one, and what the old one still held is forgotten. The ``size / 2``
+    A hit in the young generation is one dict look-up and moves nothing; an LRU
+    map would move the entry each time. A hit in the old generation moves the
+    entry to the young one. When the young generation is full it becomes the
+    old one, and the entries of the old one are dropped. The ``size / 2``
     entries that were used last are always there.
     """
 
@@ -26,11 +27,11 @@ class Memory(Generic[K, V]):
         self._old: dict[K, V] = {}
 
     def __len__(self) -> int:
-        """Return how many entries are remembered."""
+        """Return the number of entries."""
         return len(self._young) + len(self._old)
 
     def get(self, key: K) -> V | None:
-        """Return what is remembered of a key, or None."""
+        """Return the value of a key, or None."""
         try:
             return self._young[key]  # every request gets two entries: nothing is quicker than not asking for more
         except KeyError:
@@ -40,17 +41,17 @@ class Memory(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V) -> None:
-        """Remember a value."""
+        """Set the value of a key."""
         self._old.pop(key, None)
         self._put(key, value)
 
     def pop(self, key: K) -> V | None:
-        """Forget a key and return what was remembered of it."""
+        """Remove a key and return its value, or None."""
         young, old = self._young.pop(key, None), self._old.pop(key, None)
         return old if young is None else young
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         self._young.clear()
         self._old.clear()
 

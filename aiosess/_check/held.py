@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Final
 from uuid import UUID
 
-from aiosess._bounded_map import Memory
+from aiosess._bounded_map import BoundedMap
 from aiosess._row import Row
 from aiosess._signals import Signals
 
@@ -39,7 +39,7 @@ class Held:
     def __init__(self, size: int, signals: Signals) -> None:
         """Hold at most ``size`` sessions; follow what writes of this process announce."""
         self.epoch = 0
-        self._known: Memory[int, Known] = Memory(size)
+        self._known: BoundedMap[int, Known] = BoundedMap(size)
         self.get = self._known.get  # by ``session_id.int``, without another call for each request
         self._signals = signals
         signals.changed.connect(self.hold)

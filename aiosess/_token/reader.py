@@ -3,7 +3,7 @@
 import time
 from hashlib import sha256
 
-from aiosess._bounded_map import Memory
+from aiosess._bounded_map import BoundedMap
 from aiosess._token.codec import LEEWAY, InvalidToken
 from aiosess._token.keys import Keyring
 from aiosess._token.token import Token
@@ -44,7 +44,7 @@ class TokenReader:
         """Remember at most ``size`` tokens."""
         self._keyring = keyring
         self._audience = audience
-        self._verified: Memory[bytes, KnownToken] = Memory(size)
+        self._verified: BoundedMap[bytes, KnownToken] = BoundedMap(size)
 
     def read(self, text: str) -> KnownToken:
         """
