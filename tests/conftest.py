@@ -1,10 +1,14 @@
-"""One PostgreSQL server per run, one clean database per test, and the rule about programs that are not installed."""
+"""One PostgreSQL server per worker, clean tables per test, and the rules about missing programs and hanging tests."""
 
+import asyncio
+import gc
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -17,6 +21,39 @@ from aiosess._postgres.schema import prepare
 from aiosess._signals import Signals
 from aiosess.config import SessionConfig
 from aiosess.embedded import EmbeddedPostgres
+
+NIGHTLY = os.environ.get("AIOSESS_NIGHTLY") == "1"
+NIGHTLY_TIMEOUT = 6 * 3600  # seconds: the longest nightly test searches 10,000 histories
+
+# A shell ignores SIGINT for what it runs in the background, and every process that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of a nightly run more time."""
+    for item in items if NIGHTLY else ():
+        item.add_marker(pytest.mark.timeout(NIGHTLY_TIMEOUT))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say of a test that took too long what each asyncio task waited for: the stack of the thread is the loop's."""
+    report = yield
+    if call.excinfo is not None and "from pytest-timeout" in str(call.excinfo.value):
+        tasks = [each for each in gc.get_objects() if isinstance(each, asyncio.Task) and not each.done()]
+        report.sections.append(("tasks that have not ended", "\n\n".join(map(_where, tasks))))
+    return report
+
+
+def _where(task: "asyncio.Task[object]") -> str:
+    """Return where a task waits, the innermost call last."""
+    lines = [task.get_name()]
+    call: Any = task.get_coro()
+    while (frame := getattr(call, "cr_frame", None) or getattr(call, "gi_frame", None)) is not None:
+        lines.append(f"  {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}")
+        call = getattr(call, "cr_await", None) or getattr(call, "gi_yieldfrom", None)
+    return "\n".join([*lines, f"  {call!r}"])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -69,7 +106,7 @@ async def empty_dsn(server_dsn: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 async def migrated_dsn(server_dsn: str) -> AsyncIterator[str]:
-    """Return the DSN of the run's database, with tables."""
+    """Return the DSN of this worker's database, with tables."""
     dsn = await make_database(server_dsn)
     database = Database(SessionConfig(), Signals())
     await database.connect(dsn)
@@ -81,7 +118,7 @@ async def migrated_dsn(server_dsn: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def dsn(migrated_dsn: str) -> str:
-    """Return the DSN of the run's database, with empty tables."""
+    """Return the DSN of this worker's database, with empty tables."""
     connection = await asyncpg.connect(migrated_dsn)
     await connection.execute("delete from aiosess_sessions; delete from aiosess_logins")
     await connection.execute("update aiosess_schema set revoked_at = default")

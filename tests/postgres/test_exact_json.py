@@ -170,7 +170,8 @@ REFUSED = [
         Decimal(1),
         Fraction(1, 2),
     ),
-    *(datetime.now(UTC), timedelta(1), UUID(int=1), Point(1, 2), Number.ONE, Word.ONE, Text("a"), range(3), iter([])),
+    *(datetime.fromtimestamp(0, UTC), timedelta(1), UUID(int=1), Point(1, 2), Number.ONE, Word.ONE, Text("a")),
+    *(range(3), iter([])),
     *(OrderedDict(a=1), defaultdict(list), MappingProxyType({"a": 1})),
     *(float("nan"), float("inf"), float("-inf"), -0.0, 1e16, 1e22, -1e300, 1.7976931348623157e308),
     *("\0", "a\0b", "\ud800", "\udc80abc", "\ud83d\udc00x"[:1]),
@@ -178,7 +179,7 @@ REFUSED = [
 
 
 @pytest.mark.threat("DB-07")
-@pytest.mark.parametrize("value", REFUSED, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize("value", REFUSED, ids=lambda value: repr(value).partition(" at 0x")[0][:30])
 def test_value_that_would_change_is_refused(value: object) -> None:
     """What jsonb would refuse, or give back as something else, is InvalidData wherever it stands."""
     for data in (value, [value], {"a": value}, [1, [{"a": ["b", value]}]]):
