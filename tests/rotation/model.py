@@ -23,14 +23,14 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, wraps
 from itertools import count
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
+from hypothesis import stateful
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from aiosess import SessionNotFound, events
 from aiosess._token.token import Token
@@ -131,13 +131,57 @@ class Ending:
     users: Sequence[str] = ()
 
 
-class Rotation(RuleBasedStateMachine):
+Step = Callable[..., None]
+History = list[tuple[str, dict[str, Any]]]  # steps by name, with their arguments, which JSON can spell
+
+
+@dataclass(frozen=True)
+class Found:
+    """Which promise was broken, and by which history."""
+
+    broken: str
+    history: History
+
+
+def noted(act: Step) -> Step:
+    """Note a step in the machine's history, unless it is part of another one."""
+
+    @wraps(act)
+    def step(machine: "Rotation", *positional: Any, **arguments: Any) -> None:
+        if machine.is_stepping:
+            act(machine, *positional, **arguments)
+            return
+        machine.history.append((act.__name__, arguments))
+        machine.is_stepping = True
+        try:
+            act(machine, **arguments)
+        finally:
+            machine.is_stepping = False
+
+    return step
+
+
+def initialize(**arguments: Any) -> Callable[[Step], Step]:
+    """Make a method the first step."""
+    decorate: Callable[[Step], Step] = stateful.initialize(**arguments)
+    return lambda act: decorate(noted(act))
+
+
+def rule(**arguments: Any) -> Callable[[Step], Step]:
+    """Make a method a step."""
+    decorate: Callable[[Step], Step] = stateful.rule(**arguments)
+    return lambda act: decorate(noted(act))
+
+
+class Rotation(stateful.RuleBasedStateMachine):
     """The machine; `lives` is what is known of each session."""
 
-    def __init__(self, fleet: Fleet, runner: asyncio.Runner, kind: str | None, found: list[str]) -> None:
+    def __init__(self, fleet: Fleet, runner: asyncio.Runner, kind: str | None, found: list[Found]) -> None:
         """Begin with empty tables; every example has this kind of fault if one is given, and notes what it finds."""
         super().__init__()
         self.found = found
+        self.history: History = []
+        self.is_stepping = False
         self._kind = kind
         self.fleet, self._run = fleet, runner.run
         self._run(fleet.empty())
@@ -722,9 +766,18 @@ class Rotation(RuleBasedStateMachine):
 
     # The end of an example
 
+    def replay(self, history: History) -> None:
+        """Take the steps of a history, and end it."""
+        try:
+            for name, arguments in history:
+                getattr(self, name)(**arguments)
+        finally:
+            self.teardown()
+
     def teardown(self) -> None:
         """Let open handlers end; then every theft in which both go on has to be found."""
         ended_by = sys.exc_info()[1]
+        self.is_stepping = True  # what follows is in no history
         try:
             if ended_by is None:
                 while self.pending:
@@ -737,7 +790,7 @@ class Rotation(RuleBasedStateMachine):
             raise
         finally:
             if isinstance(ended_by, AssertionError):
-                self.found.append(str(ended_by))
+                self.found.append(Found(str(ended_by), self.history))
             for finish in self.open:
                 self._run(finish())
 
