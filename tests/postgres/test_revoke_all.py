@@ -22,7 +22,7 @@ from aiosess import events
 from aiosess._postgres import endings
 from aiosess.cli import main as cli
 from tests.world.serve import served
-from tests.world.site import COOKIE, Wire, eventually, make_app, request_bytes, visit
+from tests.world.site import COOKIE, Wire, eventually, let_a_minute_pass, make_app, request_bytes, visit
 
 MANY = 1_000_000 if os.environ.get("AIOSESS_NIGHTLY") == "1" else 50_000
 ABSENT = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
@@ -138,7 +138,7 @@ async def test_session_that_began_after_the_instant_stays(dsn: str, pg: asyncpg.
 
 
 @pytest.mark.threat("SES-08")
-async def test_login_under_way_is_caught(dsn: str, pg: asyncpg.Connection) -> None:
+async def test_login_under_way_is_caught(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who had only just proved the password when everybody was signed out does not get in."""
     arrived, checked = asyncio.Event(), asyncio.Event()
 
@@ -152,7 +152,7 @@ async def test_login_under_way_is_caught(dsn: str, pg: asyncpg.Connection) -> No
         browser = await one.browser()
         login = asyncio.create_task(browser.post("/slow"))
         await arrived.wait()
-        await pg.execute("select pg_sleep(0.1)")  # as long as a password check takes
+        let_a_minute_pass(monkeypatch)
         await other.store.revoke_all()
         checked.set()
         assert (await login).status == 401

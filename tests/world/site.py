@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import pytest
 from aiohttp import ClientResponse, CookieJar, hdrs, web
 from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDict
@@ -421,6 +424,13 @@ async def somebody_waits(pg: asyncpg.Connection) -> None:
     """Wait until a statement waits for a lock that this connection holds."""
     query = "select exists (select from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid)))"
     await eventually(lambda: pg.fetchval(query))
+
+
+def let_a_minute_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the process's clock forward, as though a password check had taken a minute since its request came in."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("aiosess.") and hasattr(module, "monotonic"):
+            monkeypatch.setattr(module, "monotonic", lambda: monotonic() + 60)
 
 
 async def age(pg: asyncpg.Connection, seconds: float, where: str = "true", *, table: str = "aiosess_sessions") -> None:
