@@ -156,6 +156,10 @@ class Gate:
         create view gated.aiosess_sessions as select * from public.aiosess_sessions
         where case when user_id like 'slow%' then pg_advisory_xact_lock_shared(1) is not null else true end
     """
+    STOPPED = """
+        from pg_locks join pg_stat_activity using (pid)
+        where datname = current_database() and locktype = 'advisory' and not granted
+    """
 
     def __init__(self, pg: asyncpg.Connection) -> None:
         """Speak through a connection of one's own."""
@@ -171,14 +175,11 @@ class Gate:
 
     async def stopped(self, count: int = 1) -> None:
         """Wait until so many checks stand before the gate."""
-        query = "select count(*) = $1 from pg_locks where locktype = 'advisory' and not granted"
-        await eventually(lambda: self.pg.fetchval(query, count))
+        await eventually(lambda: self.pg.fetchval(f"select count(*) = $1 {self.STOPPED}", count))
 
     async def end_stopped(self) -> None:
         """Terminate the connections that stand before the gate."""
-        await self.pg.execute(
-            "select pg_terminate_backend(pid, 5000) from pg_locks where locktype = 'advisory' and not granted"
-        )
+        await self.pg.execute(f"select pg_terminate_backend(pid, 5000) {self.STOPPED}")
 
 
 @pytest.fixture

@@ -266,7 +266,11 @@ async def test_login_that_times_out_is_not_carried_out_later(dsn: str, pg: async
         async with pg.transaction():
             await pg.execute("select from aiosess_logins for update")
             assert (await site.present("none", "/login/ada", method="POST")).status == 503
-            await eventually(lambda: pg.fetchval("select not exists (select from pg_locks where not granted)"))
+            waiting = """
+                select from pg_locks join pg_stat_activity using (pid)
+                where datname = current_database() and not granted
+            """
+            await eventually(lambda: pg.fetchval(f"select not exists ({waiting})"))
         assert [(await site.present(token)).user for token in tokens] == ["ada", "ada"]
         assert happened == []
 

@@ -307,7 +307,10 @@ async def test_ten_processes_migrate_at_once(empty_dsn: str, empty: asyncpg.Conn
             for _ in range(10)
         ]
 
-        all_wait = "select count(*) = 10 from pg_locks where locktype = 'advisory' and not granted"
+        all_wait = """
+            select count(*) = 10 from pg_locks join pg_stat_activity using (pid)
+            where datname = current_database() and locktype = 'advisory' and not granted
+        """
         await eventually(lambda: empty.fetchval(all_wait), within=60)
     assert [await process.wait() for process in processes] == [0] * 10
     assert await empty.fetchval("select version from aiosess_schema") == VERSION
