@@ -1,9 +1,7 @@
 """The demo and its devices page in a real Chromium: live, without scripts, by keyboard alone, and for everybody."""
 
 import re
-import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +10,7 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestServer
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from demo.accounts import SAMPLES
 from demo.app import make_app
@@ -20,15 +18,6 @@ from tests.world.site import SECRET, age
 
 pytestmark = pytest.mark.needs("chromium")
 
-# As root Chromium needs the first; the others keep it from asking for hosts of its own.
-SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 NAME, PASSWORD = next(iter(SAMPLES.items()))
 PATIENCE = 15_000  # milliseconds; what is said to happen within a second has time on a busy machine
 LARGEST = 40_000  # bytes
@@ -116,27 +105,15 @@ class Street:
         assert complaints == []
 
 
-@asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    """Start Debian's Chromium; Playwright's own is not needed."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(SWITCHES))
-        try:
-            yield browser
-        finally:
-            await browser.close()
-
-
 @pytest.fixture
-async def street(empty_dsn: str) -> AsyncIterator[Street]:
+async def street(empty_dsn: str, chromium: Browser) -> AsyncIterator[Street]:
     """Return a running demo on a database of its own."""
     server = TestServer(make_app(empty_dsn, secret=SECRET, insecure_cookies=True))
     await server.start_server()
     try:
-        async with chromium() as browser:
-            street = Street(browser, f"http://127.0.0.1:{server.port}")
-            yield street
-            await street.close()
+        street = Street(chromium, f"http://127.0.0.1:{server.port}")
+        yield street
+        await street.close()
     finally:
         await server.close()
 

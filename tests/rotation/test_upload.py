@@ -2,7 +2,8 @@
 Uploads that take their time, while another process rotates the session: nobody is logged out, no old cookie comes back.
 
 nginx stands before one of two processes and buffers a request until its body is complete, as many proxies do: the
-application sees the headers minutes after the browser has sent them, with the token of then.
+application sees the headers minutes after the browser has sent them, with the token of then. One nginx serves all tests
+here: a request's X-Port says which process it is for.
 """
 
 import asyncio
@@ -34,8 +35,8 @@ def read(token: str) -> Token:
     return Keyring(SECRET).verify(token, "aiosess")
 
 
-def configuration(folder: Path, port: int) -> str:
-    """Return the configuration of an nginx that buffers requests to a port."""
+def configuration(folder: Path) -> str:
+    """Return the configuration of an nginx that buffers requests to the port that they name."""
     user = "user root;" if os.geteuid() == 0 else ""  # else its workers may not enter the folder
     temporary = "".join(f"{name}_temp_path {folder}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi"))
     return f"""
@@ -46,7 +47,7 @@ def configuration(folder: Path, port: int) -> str:
             server {{
                 listen unix:{folder}/socket;
                 location / {{
-                    proxy_pass http://127.0.0.1:{port};
+                    proxy_pass http://127.0.0.1:$http_x_port;
                     proxy_http_version 1.1;
                     proxy_request_buffering on;
                 }}
@@ -55,12 +56,12 @@ def configuration(folder: Path, port: int) -> str:
     """
 
 
-@asynccontextmanager
-async def buffered(port: int) -> AsyncIterator[Path]:
-    """Put an nginx before a port for a while; return the socket that it listens on."""
+@pytest.fixture(scope="module")
+async def proxy() -> AsyncIterator[Path]:
+    """Return the socket that an nginx listens on."""
     with tempfile.TemporaryDirectory(prefix="aiosess") as name:
         folder = Path(name)
-        (folder / "conf").write_text(configuration(folder, port))
+        (folder / "conf").write_text(configuration(folder))
         process = await asyncio.create_subprocess_exec("nginx", "-e", f"{folder}/log", "-c", f"{folder}/conf")
         try:
             await eventually(lambda: _listens(folder / "socket"))
@@ -95,9 +96,10 @@ async def login(port: int) -> str:
     return token
 
 
-async def begin_upload(wire: Wire, token: str) -> None:
-    """Send the headers and half of the body."""
-    headers = (f"Cookie: {COOKIE}={token}".encode(), f"Content-Length: {len(BODY)}".encode())
+async def begin_upload(wire: Wire, token: str, port: int) -> None:
+    """Send the headers and half of the body, for the process at a port."""
+    fields = {"Cookie": f"{COOKIE}={token}", "Content-Length": len(BODY), "X-Port": port}
+    headers = [f"{name}: {value}".encode() for name, value in fields.items()]
     await wire.send(request_bytes("/upload", *headers, method="POST"), BODY[:HALF])
 
 
@@ -138,12 +140,12 @@ async def tokens(pg: asyncpg.Connection) -> tuple[str, datetime | None]:
 
 
 @asynccontextmanager
-async def upload_overtaken(dsn: str, pg: asyncpg.Connection) -> AsyncIterator[tuple[Wire, int, str]]:
+async def upload_overtaken(dsn: str, pg: asyncpg.Connection, proxy: Path) -> AsyncIterator[tuple[Wire, int, str]]:
     """Begin an upload through nginx, and rotate elsewhere; return its wire, the other process, and the successor."""
-    async with served(dsn) as (_, one), served(dsn) as (_, two), buffered(one) as path:
+    async with served(dsn) as (_, one), served(dsn) as (_, two):
         token = await login(two)
-        wire = Wire(*await asyncio.open_unix_connection(path))
-        await begin_upload(wire, token)
+        wire = Wire(*await asyncio.open_unix_connection(proxy))
+        await begin_upload(wire, token, one)
         successor = await rotate(two, pg, token)
         assert not await has_begun(pg), "nginx does not buffer"
         yield wire, two, successor
@@ -152,9 +154,9 @@ async def upload_overtaken(dsn: str, pg: asyncpg.Connection) -> AsyncIterator[tu
 
 @pytest.mark.needs("nginx")
 @pytest.mark.parametrize("settled", [False, True])
-async def test_buffered_upload_is_late(dsn: str, pg: asyncpg.Connection, *, settled: bool) -> None:
+async def test_buffered_upload_is_late(dsn: str, pg: asyncpg.Connection, proxy: Path, *, settled: bool) -> None:
     """An upload that a proxy held for five minutes of a rotation is accepted, is not fresh, and changes no cookie."""
-    async with upload_overtaken(dsn, pg) as (wire, other, successor):
+    async with upload_overtaken(dsn, pg, proxy) as (wire, other, successor):
         if settled:
             await settle(pg)
         await age(pg, 300)
@@ -166,9 +168,11 @@ async def test_buffered_upload_is_late(dsn: str, pg: asyncpg.Connection, *, sett
 
 
 @pytest.mark.needs("nginx")
-async def test_very_late_upload_is_a_crashed_browser_while_nothing_is_settled(dsn: str, pg: asyncpg.Connection) -> None:
+async def test_very_late_upload_is_a_crashed_browser_while_nothing_is_settled(
+    dsn: str, pg: asyncpg.Connection, proxy: Path
+) -> None:
     """An upload beyond late_window is accepted until the successor is settled, and gets one more, not an old token."""
-    async with upload_overtaken(dsn, pg) as (wire, other, successor):
+    async with upload_overtaken(dsn, pg, proxy) as (wire, other, successor):
         await age(pg, 601)
         said, sent = await finish_upload(wire)
         assert said["user"] == "ada"
@@ -181,9 +185,11 @@ async def test_very_late_upload_is_a_crashed_browser_while_nothing_is_settled(ds
 
 
 @pytest.mark.needs("nginx")
-async def test_very_late_upload_is_a_copy_once_the_successor_is_settled(dsn: str, pg: asyncpg.Connection) -> None:
+async def test_very_late_upload_is_a_copy_once_the_successor_is_settled(
+    dsn: str, pg: asyncpg.Connection, proxy: Path
+) -> None:
     """An upload beyond late_window with a settled successor cannot be told from theft: the session ends, quietly."""
-    async with upload_overtaken(dsn, pg) as (wire, other, successor):
+    async with upload_overtaken(dsn, pg, proxy) as (wire, other, successor):
         await settle(pg)
         await age(pg, 601)
         assert await finish_upload(wire) == ({"user": None, "fresh": False}, None)
@@ -198,7 +204,7 @@ async def test_slow_handler_sets_no_older_cookie(dsn: str, pg: asyncpg.Connectio
         token = await login(two)
         await make_due(pg)
         wire = Wire(*await asyncio.open_connection("127.0.0.1", one))
-        await begin_upload(wire, token)
+        await begin_upload(wire, token, one)
         await eventually(lambda: has_begun(pg))
         successor = await rotate(two, pg, token)
         await settle(pg)

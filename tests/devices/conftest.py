@@ -1,0 +1,28 @@
+"""One Chromium for all tests of a run, or of a worker of it."""
+
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+# As root Chromium needs the first; the others keep it from asking for hosts of its own.
+SWITCHES = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """Return Debian's Chromium; Playwright's own is not needed. Each test opens profiles of its own in it."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(SWITCHES))
+        try:
+            yield browser
+        finally:
+            await browser.close()
