@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _replace_section(RESULTS / "soak.md", THIEVES if options.thieves else honest, text)
     if report.thefts:
         _plot(report, spans)
-    return int(bool(report.logouts or report.wrong or report.alarms or report.unseen or report.unexplained))
+    return int(not report.is_clean)
 
 
 async def _soak(options: argparse.Namespace, spans: Spans, faults: Faults) -> Report:

@@ -21,7 +21,7 @@ import asyncio
 import json
 import random
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
@@ -38,6 +38,7 @@ from tests.world.site import COOKIE, SECRET, Reply, Wire, firefox, request_bytes
 
 BURST = 6  # parallel requests
 RETRY = 0.2  # seconds until a browser that was not answered asks again
+PATIENCE = 5  # times as long as it was to be, until what is wanted has happened
 DRAIN = 120.0  # overlaps in which the last thieves are to be found
 TELLS_WITHIN = 2.0  # seconds from a verdict to its alarm, on a busy machine
 NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
@@ -125,6 +126,16 @@ class Report:
     def unexplained(self) -> list[Theft]:
         """Those of them whose process was not killed when it had found the theft."""
         return [theft for theft in self.untold if not any(self._is_killed_soon(*each) for each in theft.found)]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nobody honest was logged out, and no thief goes on unseen."""
+        return not (self.logouts or self.wrong or self.alarms or self.unseen or self.unexplained)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the machine was slower than the protocol's clock allows, so that no logout shows a bug."""
+        return self.counts["requests that overstayed"] > 0
 
     def _is_killed_soon(self, process: int, at: float) -> bool:
         return process in self.killed and 0 <= self.killed[process] - at < TELLS_WITHIN
@@ -397,8 +408,14 @@ class Soak:
         self._logged_out: list[tuple[str, list[tuple[float, str]]]] = []
         self._order = self._seen_order = 0
 
-    async def run(self, *, browsers: int, seconds: float, thefts_per_second: float = 0) -> Report:
-        """Soak, and say what came of it."""
+    async def run(
+        self, *, browsers: int, seconds: float, thefts_per_second: float = 0, least: Mapping[str, int] | None = None
+    ) -> Report:
+        """
+        Soak, and say what came of it.
+
+        While there was less of something than `least` says, it goes on, but no longer than `PATIENCE` allows.
+        """
         async with asyncio.TaskGroup() as tasks:
             processes = await self.fleet.start(tasks)
             began = monotonic()
@@ -407,6 +424,7 @@ class Soak:
             if thefts_per_second:
                 running += await self._steal(tasks, began + seconds, thefts_per_second)
             await asyncio.sleep(max(0, began + seconds - monotonic()))
+            await self._go_on(Counter(least or {}), began + PATIENCE * seconds)
             await self._find_the_last_thieves()
             self.over.set()
             await asyncio.wait(running)
@@ -426,6 +444,10 @@ class Soak:
             if victim.theft is None and victim.session:
                 thieves.append(tasks.create_task(Thief(self, victim).run()))
         return thieves
+
+    async def _go_on(self, least: Counter[str], end: float) -> None:
+        while monotonic() < end and not least <= self.report.counts + self._verdicts():  # noqa: ASYNC110 - faults tell nobody
+            await asyncio.sleep(RETRY)
 
     async def _find_the_last_thieves(self) -> None:
         end = monotonic() + DRAIN * self.spans.rotation_overlap
@@ -469,13 +491,16 @@ class Soak:
 
     # What the processes tell
 
+    def _verdicts(self) -> Counter[str]:
+        return Counter(line["what"] for line in _lines(self._journal))
+
     def _read_journal(self) -> None:
         report, thefts = self.report, {theft.session: theft for theft in self.report.thefts}
+        report.verdicts = self._verdicts()
         wanted = {session for session, _ in self._logged_out}
         kept: dict[str, list[tuple[float, str]]] = {session: [] for session in wanted}
         for line in _lines(self._journal):
             session, what = line["session"], line["what"]
-            report.verdicts[what] += 1
             if what == "reuse" and session in thefts:
                 thefts[session].found.append((line["process"], line["at"]))
             if what == "ReuseDetected":

@@ -2,10 +2,13 @@
 Nobody honest is logged out, and no thief goes on, under all faults at once; the nightly run takes ten minutes for each.
 
 A short run turns faster, so that each session rotates several times in it; the overlap, to which the faults keep, is
-the same. ``python -m bench.soak`` is the same soak, with numbers and a picture.
+the same. On a machine that is busy with other things, requests may take longer than the overlap allows. A logout proves
+nothing then, so there is a second run with longer spans. ``python -m bench.soak`` is the same soak, with numbers and a
+picture.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,14 +25,31 @@ SECONDS = 600 if NIGHTLY else 12
 BROWSERS = 200 if NIGHTLY else 40
 PROCESSES = 3 if NIGHTLY else 2
 THEFTS_PER_SECOND = 0.6 if NIGHTLY else 1.5
+LONGER = 5  # times as long are the spans of the second run
+# Fewer than that, and the soak shows nothing.
+LEAST = {
+    "responses lost": 1,
+    "responses out of order": 1,
+    "crashes that took a cookie back": 1,
+    "processes killed": 1,
+    "Rotated": BROWSERS + 1,
+}
+
+pytestmark = pytest.mark.timeout(24 * 3600 if NIGHTLY else 1800)  # both runs, on a busy machine
 
 
 async def soaked(dsn: str, folder: Path, thefts_per_second: float, record: Callable[[str, object], None]) -> Report:
-    """Run a soak and keep its numbers."""
-    soak = Soak(dsn, folder / "journal", spans=SPANS, faults=FAULTS, processes=PROCESSES)
-    report = await soak.run(browsers=BROWSERS, seconds=SECONDS, thefts_per_second=thefts_per_second)
-    record("soak", report.counts | report.verdicts)
-    print(report)  # noqa: T201 - pytest shows it when the test fails
+    """Run a soak and keep its numbers; if the machine was too slow for its complaints to count, run a longer one."""
+    for factor in (1, LONGER):
+        spans = SPANS.times(factor)
+        soak = Soak(dsn, folder / f"journal{factor}", spans=spans, faults=FAULTS, processes=PROCESSES)
+        report = await soak.run(
+            browsers=BROWSERS, seconds=factor * SECONDS, thefts_per_second=thefts_per_second, least=LEAST
+        )
+        record("soak", dict(report.counts | report.verdicts))
+        print(report)  # noqa: T201 - pytest shows it when the test fails
+        if report.is_clean or not report.is_late:
+            break
     return report
 
 
@@ -40,9 +60,8 @@ async def test_faults_log_nobody_out(dsn: str, tmp_path: Path, record_property: 
     report = await soaked(dsn, tmp_path, 0, record_property)
     assert not report.logouts, "\n\n".join(report.logouts)
     assert (report.alarms, report.wrong) == (0, [])
-    for fault in ("responses lost", "responses out of order", "crashes that took a cookie back", "processes killed"):
-        assert report.counts[fault], f"{fault}: none, so the soak shows nothing"
-    assert report.verdicts["Rotated"] > BROWSERS
+    happened = report.counts | report.verdicts
+    assert not Counter(LEAST) - happened, "too little of it happened for the soak to show something"
 
 
 @pytest.mark.threat("ROT-04")

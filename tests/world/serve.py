@@ -26,7 +26,9 @@ async def served(dsn: str, *, module: str = "tests.world.serve", **options: Any)
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
     assert process.stdout is not None
     try:
-        yield process, int(await process.stdout.readline())
+        line = await process.stdout.readline()
+        assert line.strip().isdigit(), f"{module} printed {line!r} instead of its port"
+        yield process, int(line)
     finally:
         if process.returncode is None:
             process.terminate()
