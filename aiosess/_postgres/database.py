@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from aiosess._postgres.clock import Clock
-from aiosess._postgres.outage import CUT, LOST, Outage, describe, unavailable
+from aiosess._postgres.outage import CUT, LOST, STALE, Outage, describe, unavailable
 from aiosess._signals import Signals
 from aiosess.config import SessionConfig
 from aiosess.errors import ConfigError, StoreUnavailable
@@ -139,7 +139,15 @@ class Database:
         giving_back = self._give_back(connection)
         try:
             connection.add_termination_listener(self._lost)  # a set: adding it again changes nothing
-            return await work(connection)
+            try:
+                return await work(connection)
+            except _STALE:
+                await connection.execute("discard plans")
+                try:
+                return await work(connection)
+            except STALE:
+                await connection.execute("discard plans")
+                return await work(connection)
         except asyncpg.DataError:
             raise  # it was never sent: the connection is as good as before
         except asyncio.CancelledError:

@@ -16,6 +16,8 @@ log = logging.getLogger("aiosess")
 PROBE_EVERY = 0.25  # seconds between two probes of a server that is down
 PROBE_TIMEOUT = 1.0  # seconds until a probe counts as failed
 
+# The connection has planned a statement, or an expression in a function, for a column that has another type now.
+STALE = (asyncpg.InvalidCachedStatementError, asyncpg.DatatypeMismatchError)
 # The connection was cut.
 CUT = (
     ConnectionError,

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
-from importlib import resources
 from typing import Any, Final
 
 from aiosess._postgres.clock import Clock
+from aiosess._postgres.columns import fill_in
 from aiosess._postgres.database import Connection, Database
+from aiosess._postgres.sql_files import read_sql
 from aiosess._row import Row, retired_from_json
 
 _COLUMNS: Final = [field.name for field in fields(Row)]
@@ -18,17 +19,10 @@ _OFTEN_CREATED_AT: Final = [
 ]
 
 
-def read_sql(path: str, schema: str) -> str:
-    """Return an .sql file of this package, its names qualified: a hostile search_path changes nothing."""
-    text = resources.files("aiosess._postgres").joinpath(path).read_text(encoding="utf-8")
-    return text.replace("{schema}", f'"{schema}"')
-
-
 @cache
 def statement(name: str, schema: str) -> str:
     """Return the SQL of a file in ``sql/``."""
-    text = read_sql(f"sql/{name}.sql", schema)
-    return text.replace("{columns}", read_sql("sql/columns.sql", schema).strip())
+    return fill_in(read_sql(f"sql/{name}.sql", schema))
 
 
 def row_of(values: Iterable[Any]) -> Row:

@@ -17,7 +17,7 @@ TESTS = Path(__file__).parent.parent
 PACKAGE = Path(aiosess.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 STATEMENTS = sorted((PACKAGE / "_postgres/sql").glob("*.sql"))
-MIGRATIONS = sorted((PACKAGE / "_postgres/migrations").glob("*.sql"))
+TABLES = sorted((PACKAGE / "_postgres/schema").glob("*.sql"))
 EXCEPTIONS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
 # HOUSE.md's limits of a private class.
 MOST_LINES = 150
@@ -261,7 +261,7 @@ def test_ci_installs_the_programs_of_tests() -> None:
 # SQL
 
 
-@pytest.mark.parametrize("path", STATEMENTS + MIGRATIONS, ids=relative)
+@pytest.mark.parametrize("path", STATEMENTS + TABLES, ids=relative)
 def test_statement_begins_with_a_sentence(path: Path) -> None:
     """Each SQL file begins with a sentence as a comment, and has no placeholder that the code does not fill."""
     text = path.read_text(encoding="utf-8")
@@ -269,6 +269,8 @@ def test_statement_begins_with_a_sentence(path: Path) -> None:
     assert set(re.findall(r"\{\w*\}", re.sub(r"'[^'\n]*'", lambda m: m[0].replace("{}", ""), text))) <= {
         "{schema}",
         "{columns}",
+        "{column_names}",
+        "{column_types}",
     }
 
 
@@ -280,7 +282,7 @@ def test_statement_is_used(path: Path) -> None:
 
 
 @pytest.mark.threat("DB-03")
-@pytest.mark.parametrize("path", STATEMENTS + MIGRATIONS, ids=relative)
+@pytest.mark.parametrize("path", STATEMENTS + TABLES, ids=relative)
 def test_names_are_qualified(path: Path) -> None:
     """SQL names our tables and functions with their schema, so a hostile search_path changes nothing."""
     text = re.sub(r"--[^\n]*", "", path.read_text(encoding="utf-8"))

@@ -4,8 +4,6 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -13,44 +11,12 @@ import asyncpg
 import pytest
 
 import aiosess
-from aiosess._postgres import schema
-from aiosess._postgres.database import Database
 from aiosess._postgres.schema import VERSION, prepare
 from aiosess.errors import SchemaMismatch, StoreUnavailable
-from tests.postgres.test_revoke_all import fill
-from tests.world.parts import make_database
-from tests.world.site import Site, eventually, make_app, make_due, somebody_waits, visit
+from tests.world.site import eventually, make_app, somebody_waits, visit
+from tests.world.tables import MIGRATE, connected, described, migrate, tables, use_everything
 
 TABLES = {"aiosess_schema", "aiosess_sessions", "aiosess_logins"}
-
-# What migrations make, as the catalogs describe it; OIDs and the order of creation left out.
-DESCRIPTION = {
-    "columns": """
-        select c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-            pg_get_expr(d.adbin, d.adrelid), a.attcollation::regcollation::text
-        from pg_class c join pg_attribute a on a.attrelid = c.oid left join pg_attrdef d
-            on d.adrelid = c.oid and d.adnum = a.attnum
-        where c.relnamespace = $1::text::regnamespace and a.attnum > 0 order by 1, 2
-    """,
-    "relations": """
-        select relname, relkind::text, relpersistence::text, reloptions from pg_class
-        where relnamespace = $1::text::regnamespace order by 1
-    """,
-    "indexes": "select tablename, indexdef from pg_indexes where schemaname = $1 order by 1, 2",
-    "constraints": """
-        select conname, contype::text, pg_get_constraintdef(oid) from pg_constraint
-        where connamespace = $1::text::regnamespace order by 1
-    """,
-    "functions": """
-        select proname, pg_get_functiondef(oid) from pg_proc
-        where pronamespace = $1::text::regnamespace order by 1, 2
-    """,
-    "triggers": """
-        select tgname, pg_get_triggerdef(t.oid), tgenabled::text from pg_trigger t
-        join pg_class c on c.oid = t.tgrelid
-        where c.relnamespace = $1::text::regnamespace and not tgisinternal order by 1
-    """,
-}
 
 DAMAGES = {
     "sessions table": "drop table aiosess_sessions cascade",
@@ -63,71 +29,6 @@ DAMAGES = {
     "revoke function": "drop function aiosess_revoke_user",
 }
 
-MIGRATE = """
-import asyncio, sys
-from datetime import timedelta
-from aiosess.config import SessionConfig
-from aiosess._postgres.database import Database
-from aiosess._postgres.schema import prepare
-
-async def main():
-    database = make_database(store_timeout=timedelta(seconds=60))
-    await database.connect(sys.argv[1])
-    await prepare(database, "public", migrate=True)
-    await database.close()
-
-asyncio.run(main())
-"""
-
-
-@pytest.fixture
-async def empty(empty_dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    """Return a connection to a database without tables."""
-    connection = await asyncpg.connect(empty_dsn)
-    yield connection
-    await connection.close()
-
-
-@asynccontextmanager
-async def connected(dsn: str, **options: Any) -> AsyncIterator[Database]:
-    """Return a database as an application has it."""
-    database = make_database(**options)
-    await database.connect(dsn)
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-async def migrate(dsn: str, schema: str = "public") -> None:
-    """Migrate as an application does when it starts."""
-    async with connected(dsn) as database:
-        await prepare(database, schema, migrate=True)
-
-
-async def make_version(pg: asyncpg.Connection, version: int) -> None:
-    """Make the tables as an older version of the library left them."""
-    for each in range(1, version + 1):
-        await pg.execute(schema._migration(each, "public"))
-    await pg.execute("update aiosess_schema set version = $1", version)
-
-
-async def described(connection: asyncpg.Connection, schema: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Return what is in a schema."""
-    return {
-        kind: [tuple(record) for record in await connection.fetch(query, schema)] for kind, query in DESCRIPTION.items()
-    }
-
-
-async def tables(connection: asyncpg.Connection) -> set[str]:
-    """Return our tables, in whatever schema they are."""
-    return {
-        record["relname"]
-        for record in await connection.fetch(
-            "select relname from pg_class where relkind = 'r' and relname ~ '^aiosess'"
-        )
-    }
-
 
 async def is_alone(connection: asyncpg.Connection) -> bool:
     """Say whether nobody else is connected to the database."""
@@ -135,43 +36,6 @@ async def is_alone(connection: asyncpg.Connection) -> bool:
         "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     )
     return others == 0
-
-
-async def use_everything(site: Site, admin: asyncpg.Connection, table: str = "aiosess_sessions") -> None:
-    """Use each statement of the request path and of the store once."""
-    browser = await site.browser()
-    await browser.login("ada")
-    await browser.post("/set/theme", json="dark")
-    assert await browser.user() == "ada"
-    await browser.post("/do/rotate")
-    assert await browser.user() == "ada"
-    if table == "aiosess_sessions":
-        await make_due(admin)
-        before = browser.token
-        assert await browser.user() == "ada"  # mints
-        assert browser.token != before
-        assert await browser.user() == "ada"  # promotes
-    await admin.execute(f"update {table} set last_active_at = now() - interval '1 hour'")  # noqa: S608 - the same
-    assert await browser.user() == "ada"
-    await site.installation.upkeep.flush()
-    is_touched = f"select last_active_at > now() - interval '1 minute' from {table}"  # noqa: S608 - the same
-    await eventually(lambda: admin.fetchval(is_touched))
-    assert (await browser.post("/do/list_my_sessions")).status == 200
-    other = await (await site.browser()).login("ada")
-    assert (await browser.post("/do/logout_other")).status == 200
-    assert await other.user() is None
-    (session,) = await site.store.list_for_user("ada")
-    await site.store.revoke(session.id)
-    assert await browser.user() is None
-    await browser.login("ada")
-    assert await site.store.revoke_user("ada") == 1
-    await browser.login("ada")
-    assert (await browser.post("/do/logout")).status == 200
-    await browser.login("ada")
-    await admin.execute(f"update {table} set expires_at = now() - interval '1 day'")  # noqa: S608 - a name from a test
-    assert await site.installation.endings.claim_sweep()
-    assert await site.store.sweep() == 1
-    assert await site.store.count() == 0
 
 
 # The check at start-up
@@ -204,10 +68,13 @@ async def test_incomplete_schema_is_said_at_start(
 @pytest.mark.threat("DB-10")
 @pytest.mark.parametrize("migrates", [True, False])
 async def test_newer_schema_is_said_at_start(empty_dsn: str, empty: asyncpg.Connection, *, migrates: bool) -> None:
-    """An application that is older than its tables does not start on them."""
+    """An application that is too old for its tables does not start on them."""
     await migrate(empty_dsn)
-    await empty.execute("update aiosess_schema set version = $1", VERSION + 1)
-    with pytest.raises(SchemaMismatch, match=f"version {VERSION + 1}, newer than this aiosess .{VERSION}."):
+    await empty.execute("update aiosess_schema set version = $1, compatible_from = $1", VERSION + 1)
+    wanted = (
+        f"version {VERSION + 1}, newer than this aiosess can use .{VERSION}; they need {VERSION + 1} or later.*update"
+    )
+    with pytest.raises(SchemaMismatch, match=wanted):
         async with visit(make_app(empty_dsn, migrate=migrates)):
             pass
 
@@ -220,34 +87,6 @@ async def test_older_schema_is_said_at_start(empty_dsn: str, empty: asyncpg.Conn
     with pytest.raises(SchemaMismatch, match=f"version {VERSION - 1}, older"):
         async with visit(make_app(empty_dsn, migrate=False)):
             pass
-
-
-@pytest.mark.threat("DB-10")
-async def test_migration_makes_room_for_siblings(empty_dsn: str, empty: asyncpg.Connection) -> None:
-    """Of a row that kept retired tokens of earlier versions, and has not settled, version 4 keeps the last one."""
-    await make_version(empty, 3)
-    await fill(empty, 2)
-    await empty.execute("""update aiosess_sessions set retired = '[["a", 1], ["b", 2]]'""")
-    await empty.execute("update aiosess_sessions set settled_at = now() where user_id = 'user2'")
-    await migrate(empty_dsn)
-    rows = await empty.fetch("select user_id, retired::text from aiosess_sessions order by user_id")
-    assert [tuple(each) for each in rows] == [("user1", '[["b", 2]]'), ("user2", '[["a", 1], ["b", 2]]')]
-
-
-@pytest.mark.threat("DB-10")
-async def test_migration_does_not_wait_behind_a_dump(empty_dsn: str, empty: asyncpg.Connection) -> None:
-    """A migration that a long reading holds up gives way to the requests behind it, and succeeds afterwards."""
-    await make_version(empty, 3)
-    async with connected(empty_dsn) as database:
-        async with empty.transaction():
-            await empty.execute("select from aiosess_sessions")
-            migration = asyncio.create_task(prepare(database, "public", migrate=True))
-            await somebody_waits(empty)
-            assert await database.fetch("select count(*) from aiosess_sessions"), "waits behind it, and goes on"
-            with pytest.raises(StoreUnavailable):
-                await migration
-        await prepare(database, "public", migrate=True)
-        assert await database.fetch("select leased_often from aiosess_sessions") == []
 
 
 @pytest.mark.threat("DB-15")
@@ -360,20 +199,6 @@ async def test_migration_whose_process_is_killed_has_done_nothing(empty_dsn: str
     assert await tables(empty) == set()
     await migrate(empty_dsn)
     assert await tables(empty) == TABLES
-
-
-@pytest.mark.parametrize("schema", ["public", "auth_data"])
-async def test_schema_sql_makes_what_migrations_make(empty_dsn: str, empty: asyncpg.Connection, schema: str) -> None:
-    """The SQL for a DBA gives the same catalogs as migrating, and an application starts on it."""
-    await empty.execute(aiosess.schema_sql(schema))
-    by_hand = await described(empty, schema)
-    async with visit(make_app(empty_dsn, migrate=False, schema=schema)) as site:
-        assert await (await (await site.browser()).login("ada")).user() == "ada"
-    await empty.execute(f"drop schema {schema} cascade; create schema {schema}")
-    await migrate(empty_dsn, schema)
-    assert await described(empty, schema) == by_hand
-    assert all(by_hand.values())
-    assert await empty.fetchval(f"select version from {schema}.aiosess_schema") == VERSION  # noqa: S608 - a test's name
 
 
 async def test_tables_live_in_a_schema_of_choice(empty_dsn: str, empty: asyncpg.Connection) -> None:

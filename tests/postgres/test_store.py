@@ -67,11 +67,14 @@ async def fill(pg: asyncpg.Connection, count: int, *, expired: int = 0, users: i
     """Insert many sessions, and some that have expired among them."""
     await pg.execute(
         """
-        insert into aiosess_sessions
+        insert into aiosess_sessions (
+            id, user_id, secret_hash, version, token_id, promoted_at, settled_at, ip, user_agent, device_name,
+            device_type, fingerprint, authenticated_at, created_at, last_active_at, expires_at, ends_at, idle_timeout,
+            remember
+        )
         select
-            gen_random_uuid(), 'user' || n % $3::int, sha256(n::text::bytea), 1, 'AAAAAAAAAAA', null,
-            now(), now(), null, '[]', 0,
-            '198.51.100.7', repeat('Mozilla/5.0 ', 9), 'Firefox on Linux', 'desktop', '4d50d753f5fd3c5e', '{}',
+            gen_random_uuid(), 'user' || n % $3::int, sha256(n::text::bytea), 1, 'AAAAAAAAAAA', now(), now(),
+            '198.51.100.7', repeat('Mozilla/5.0 ', 9), 'Firefox on Linux', 'desktop', '4d50d753f5fd3c5e',
             now(), now(), now(), now() + case when n <= $2::int then -interval '1 hour' else interval '30 days' end,
             now() + interval '90 days', interval '30 days', true
         from generate_series(1, $1::int + $2::int) n

@@ -1,14 +1,23 @@
--- A login; see the function.
-select
-    a.outcome,
-    {columns},
-    now()
-from {schema}.aiosess_authenticate(
-    row(
-        $1::uuid, $2::text, $3::bytea, 1, $4::text, null, now(), now(), null, '[]'::jsonb, 0,
-        $5::text, $6::text, $7::text, $8::text, $9::text, $10::text::jsonb,
-        now(), now(), now(), now() + least($11::interval, $12::interval), now() + $12::interval, $11::interval, $13::boolean,
-        null, null, null, null, null, 0, null, null
-    )::{schema}.aiosess_sessions,
-    $14::interval, $15::uuid, $16::int, $17::timestamptz[]
-) a, lateral (select (a.session).*) s
+-- A login; see the function. Each record is a session that was created, replaced or evicted, as the outcome says.
+select a.outcome, {columns}, now()
+from
+    {schema}.aiosess_authenticate(
+        new_id => $1::uuid,
+        new_user_id => $2::text,
+        new_secret_hash => $3::bytea,
+        new_token_id => $4::text,
+        new_ip => $5::text,
+        new_user_agent => $6::text,
+        new_device_name => $7::text,
+        new_device_type => $8::text,
+        new_fingerprint => $9::text,
+        new_data => $10::text::jsonb,
+        new_idle_timeout => $11::interval,
+        new_absolute_timeout => $12::interval,
+        new_remember => $13::boolean,
+        began_ago => $14::interval,
+        earlier_id => $15::uuid,
+        cap => $16::int,
+        excused => $17::timestamptz[]
+    ) a,
+    jsonb_to_record(a.session) s ({column_types})

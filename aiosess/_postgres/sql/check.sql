@@ -1,7 +1,10 @@
--- Of these (id, revision) pairs, those that are not what the asker holds; nothing for the rest. The lateral join makes it
--- one look-up by primary key for each pair, whatever the planner thinks of the table's size. The arrays come as text, for
--- asyncpg looks at every element of an array several times.
+-- Of these (id, revision) pairs, return those that differ from what the caller holds, and nothing for the rest. The lateral
+-- join with "offset 0" makes PostgreSQL look up each id by the primary key, whatever it thinks of the table's size. Its list
+-- has no casts, for they would be computed for rows that are not returned, too. The arrays come as text because asyncpg
+-- looks at each element of an array several times.
 select held.id as asked, s.expires_at > now() as is_live, {columns}, now()
 from unnest($1::text::uuid[], $2::text::bigint[]) held (id, revision)
-left join lateral (select * from {schema}.aiosess_sessions r where r.id = held.id offset 0) s on true
+left join lateral (
+    select {column_names} from {schema}.aiosess_sessions s where s.id = held.id offset 0
+) s on true
 where s.revision is distinct from held.revision or s.expires_at <= now()

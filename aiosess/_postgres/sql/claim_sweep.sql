@@ -1,2 +1,2 @@
--- Let one process sweep in each interval.
-update {schema}.aiosess_schema set swept_at = now() where swept_at <= now() - $1::interval returning 1
+-- Take the sweep, if no process has taken it within the interval.
+update {schema}.aiosess_schema m set swept_at = now() where m.swept_at <= now() - $1::interval returning 1

@@ -1,4 +1,6 @@
--- A row, in the order of the fields of session.Row; put into the other statements.
-s.id, s.user_id, s.secret_hash, s.version, s.token_id, s.parent_id, s.promoted_at, s.settled_at, s.mint_until,
-s.holder, s.promoted_by, s.holder_until, s.retired::text, s.revision, s.ip, s.user_agent, s.device_name, s.device_type,
-s.fingerprint, s.data::text, s.authenticated_at, s.created_at, s.last_active_at, s.expires_at, s.ends_at, s.remember
+-- The columns of a session that are read, and as which types, in the order of the fields of Row; see columns.py.
+id uuid, user_id text, secret_hash bytea, version int, token_id text, parent_id text, promoted_at timestamptz,
+settled_at timestamptz, mint_until timestamptz, holder text, promoted_by text, holder_until timestamptz, retired text,
+revision bigint, ip text, user_agent text, device_name text, device_type text, fingerprint text, data text,
+authenticated_at timestamptz, created_at timestamptz, last_active_at timestamptz, expires_at timestamptz,
+ends_at timestamptz, remember boolean

@@ -1,2 +1,2 @@
--- The PostgreSQL schema that the tables are to live in.
+-- The PostgreSQL schema that the tables live in.
 create schema if not exists {schema};

@@ -1,2 +1,2 @@
--- What to call the database when somebody is asked about it.
+-- The name of the database, for the question that the command line asks.
 select current_database() as name

@@ -1,4 +1,4 @@
 -- A user's live sessions, most recently active first.
 select {columns}, now() from {schema}.aiosess_sessions s
-where s.user_id = $1 and s.expires_at > now()
+where s.user_id = $1::text and s.expires_at > now()
 order by s.last_active_at desc, s.id desc

@@ -1,16 +1,16 @@
--- One page of a user's live sessions, and what tally.sql tells of them: one session first, then the most recently active.
--- Only what orders them goes through the sort; the few rows of the page are read again by their primary key.
+-- One page of a user's live sessions, and what tally.sql tells of them. One session comes first (null: none), then the most
+-- recently active ones. Only the columns that order them are sorted; the few rows of the page are read by primary key.
 with tally as (
     select count(*) as total, max(s.created_at) as newest_at from {schema}.aiosess_sessions s
-    where s.user_id = $1 and s.expires_at > now()
+    where s.user_id = $1::text and s.expires_at > now()
 ),
 page as (
     select s.id from {schema}.aiosess_sessions s
-    where s.user_id = $1 and s.expires_at > now()
+    where s.user_id = $1::text and s.expires_at > now()
     order by s.id = $4::uuid desc, s.last_active_at desc, s.id desc
-    limit $2 offset $3
+    limit $2::int offset $3::int
 )
-select t.total, t.newest_at, {columns}, now()
+select t.total, t.newest_at::timestamptz, {columns}, now()
 from tally t
-left join (page p join {schema}.aiosess_sessions s using (id)) on true
+left join (page p join {schema}.aiosess_sessions s on s.id = p.id) on true
 order by s.id = $4::uuid desc, s.last_active_at desc, s.id desc

@@ -1,10 +1,10 @@
--- End the next few sessions that are older than an instant; ids are in the order of creation, so this walks the table
--- once. Tells where it got to, null at the end.
+-- End those of the next few sessions that began before an instant. Ids are in the order of creation, so this walks through
+-- the table once. Tells how far it got; no record comes at the end.
 with batch as (
     select s.id, s.created_at <= $1::timestamptz as is_older from {schema}.aiosess_sessions s
     where s.id > $2::uuid
     order by s.id
-    limit $3
+    limit $3::int
 ),
 ended as (
     delete from {schema}.aiosess_sessions s

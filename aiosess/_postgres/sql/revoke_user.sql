@@ -1,3 +1,6 @@
--- End a user's sessions but one (null: but none), logins under way included; see the function. The first record is no session.
+-- End a user's sessions except one (null: without exception), and logins under way; see the function. The first record is
+-- no session.
 select r.revoked_at, nullif(r.earlier_at, '-infinity'), {columns}, now()
-from {schema}.aiosess_revoke_user($1, $2) r, lateral (select (r.session).*) s
+from
+    {schema}.aiosess_revoke_user(for_user => $1::text, kept_id => $2::uuid) r,
+    jsonb_to_record(r.session) s ({column_types})

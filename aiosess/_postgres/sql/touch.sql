@@ -1,5 +1,5 @@
--- Last activity and settled marks of many sessions. Rows that somebody is changing are left out: losing a mark is
--- harmless, waiting for one another is not.
+-- Write last activity and settled marks of many sessions. A row that another statement is changing is left out: a lost mark
+-- is harmless, but two statements that wait for each other are not.
 with free as (
     select s.id from {schema}.aiosess_sessions s
     where s.id = any($1::uuid[]) and s.expires_at > now()
@@ -12,9 +12,9 @@ set
     expires_at = least(greatest(s.expires_at, t.active_at + s.idle_timeout), s.ends_at),
     settled_at = case when s.settled_at is null and s.token_id = t.settled_id then t.active_at else s.settled_at end
 from (
-    -- A process whose clock ran ahead lengthens nothing.
+    -- A process whose clock is ahead prolongs no session.
     select m.id, least(m.active_at, now()) as active_at, m.settled_id
     from unnest($1::uuid[], $2::timestamptz[], $3::text[]) m (id, active_at, settled_id)
 ) t
-join free using (id)
+join free f on f.id = t.id
 where s.id = t.id
