@@ -1,9 +1,11 @@
-"""The statements that rotation writes with, against what tests/statements.py says of them."""
+"""The statements that rotation writes with, against what tests/world/statements.py says of them, and a few races."""
 
+import asyncio
 import json
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -14,7 +16,9 @@ from aiosess._postgres.statements import statement
 from aiosess._row import Retired, Row, retired_from_json
 from aiosess._token.rotation import MAX_RETIRED
 from tests.token.test_rotation import OTHER_HASH, ROW, SECRET_HASH, START, at, token
+from tests.world.site import eventually, make_app, somebody_waits, visit
 from tests.world.statements import CONFIG, Stored, adopted, lease, rotated
+from tests.world.tables import connected
 
 one_database = settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PLACE = "192.0.2.1", "Firefox"
@@ -65,19 +69,27 @@ def moved(row: Stored, by: timedelta) -> Stored:
     return replace(row, **instants, retired=retired)
 
 
-async def run(pg: asyncpg.Connection, row: Stored, name: str, *arguments: Any) -> Stored:
-    """Run a statement on a table of one row, at the start, and return the row that it leaves."""
+async def insert(pg: asyncpg.Connection, row: Stored) -> timedelta:
+    """Insert a row as though now were the start; return how much later than the start now is."""
+    by: timedelta = await pg.fetchval("select now()") - START
+    before = moved(row, by)
+    values = {column: getattr(before, column) for column in COLUMNS} | {"retired": json.dumps(before.retired)}
+    await pg.execute(INSERT, *values.values())
+    return by
+
+
+async def run(pg: asyncpg.Connection, row: Stored, name: str, *arguments: Any) -> Stored | None:
+    """Run a statement on a table of one row, at the start, and return the row that it leaves, if it leaves one."""
     transaction = pg.transaction()
     await transaction.start()
     try:
-        by = await pg.fetchval("select now()") - START
-        before = moved(row, by)
-        values = {column: getattr(before, column) for column in COLUMNS} | {"retired": json.dumps(before.retired)}
-        await pg.execute(INSERT, *values.values())
+        by = await insert(pg, row)
         await pg.execute(statement(name, "public"), *(later(each, by) for each in arguments))
-        (record,) = await pg.fetch("select * from aiosess_sessions")
+        record = await pg.fetchrow("select * from aiosess_sessions")
     finally:
         await transaction.rollback()
+    if record is None:
+        return None
     changed = {"retired": retired_from_json(record["retired"]), "revision": row.revision}  # which a trigger sets
     return moved(Stored(**{name: record[name] for name in COLUMNS} | changed), -by)
 
@@ -147,3 +159,75 @@ async def test_touch(pg: asyncpg.Connection, row: Stored, settled: str | None, w
         settled_at=active_at if is_first else row.settled_at,
     )
     assert after == (touched if is_live(row) else row)
+
+
+@pytest.mark.threat("ROT-04")
+@one_database
+@given(row=rows, differs=differences)
+async def test_end_reused(pg: asyncpg.Connection, row: Stored, differs: str) -> None:
+    """A session that two parties use ends if it lives and is as it was judged: a request that came later goes on."""
+    after = await run(pg, row, "end_reused", row.id, *judged(row, differs))
+    assert after == (None if is_live(row) and not differs else row)
+
+
+# What the rest of the statements and the functions do in a race
+
+
+async def test_revision_follows_the_clock(pg: asyncpg.Connection) -> None:
+    """A changed row gets the time as its revision: a database that was restored uses no number for a second time."""
+    await insert(pg, ROW)
+    clock = await pg.fetchval("select (extract(epoch from clock_timestamp()) * 1000000)::bigint")
+    assert await pg.fetchval("update aiosess_sessions set ip = null returning revision") >= clock
+
+
+async def test_revision_grows_when_the_clock_is_behind(pg: asyncpg.Connection) -> None:
+    """A row that was changed at a later time than now gets a higher revision all the same."""
+    await insert(pg, replace(ROW, revision=2**62))
+    assert await pg.fetchval("update aiosess_sessions set ip = null returning revision") == 2**62 + 1
+
+
+@pytest.mark.threat("DB-11")
+async def test_sweep_leaves_a_session_that_is_prolonged_meanwhile(dsn: str, pg: asyncpg.Connection) -> None:
+    """A session that had expired when the sweep began, and lives when the sweep gets its row, stays."""
+    await insert(pg, replace(ROW, expires_at=at(-1)))
+    async with connected(dsn) as database:
+        async with pg.transaction():
+            await pg.execute("update aiosess_sessions set expires_at = now() + interval '1 day'")
+            sweep = asyncio.create_task(database.fetch(statement("sweep", "public"), UUID(int=0), 10))
+            await somebody_waits(pg)
+        (record,) = await sweep
+    assert record["id"] is None
+    assert await pg.fetchval("select count(*) from aiosess_sessions") == 1
+
+
+async def test_page_has_live_sessions_only(dsn: str, pg: asyncpg.Connection) -> None:
+    """An expired session that no sweep has deleted is on no page, and in no number."""
+    await insert(pg, ROW)
+    await insert(pg, replace(ROW, id=uuid4(), expires_at=at(-1)))
+    async with visit(make_app(dsn)) as site:
+        page = await site.store.page_for_user(ROW.user_id)
+    assert ([session.id for session in page.sessions], page.tally.total) == ([ROW.id], 1)
+
+
+@pytest.mark.threat("SES-08")
+async def test_everybody_is_signed_out_when_a_login_commits_late(dsn: str, pg: asyncpg.Connection) -> None:
+    """revoke_all() waits for a login that PostgreSQL has carried out and not yet committed, and ends it too."""
+    login = (uuid4(), "ada", SECRET_HASH, "AAAAAAAAAAA", None, "Firefox", "Firefox", "desktop", "Firefox", "{}")
+    limits = (DAY, DAY, True, timedelta(0), None, None, [])
+    waits_for_logins = """
+        select exists (
+            select from pg_locks l join pg_database d on d.oid = l.database
+            where d.datname = current_database() and l.relation = 'aiosess_logins'::regclass and not l.granted
+        )
+    """
+
+    async def waits_or_has_returned() -> bool:
+        return revocation.done() or await pg.fetchval(waits_for_logins)
+
+    async with visit(make_app(dsn)) as site:
+        async with pg.transaction():
+            await pg.execute(statement("authenticate", "public"), *login, *limits)
+            revocation = asyncio.create_task(site.store.revoke_all())
+            await eventually(waits_or_has_returned)
+        await revocation
+        assert await site.store.count() == 0
