@@ -1,16 +1,21 @@
 """Tables that a DBA has changed while connections were open: no statement depends on the shape of a table."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
+from aiosess import _postgres
 from aiosess._postgres.columns import column_names
+from aiosess._postgres.store import statement
 from aiosess._row import Row
 from tests.world.site import Site, make_app, visit
-from tests.world.tables import use_everything
+from tests.world.tables import migrate, use_everything
 
 CHANGES = {
     "a nullable column": "alter table aiosess_sessions add column note text",
@@ -55,6 +60,9 @@ CHANGES = {
 }
 
 
+SQL = sorted(Path(_postgres.__file__).parent.rglob("*.sql"))
+
+
 @pytest.fixture
 async def warm(empty_dsn: str, empty: asyncpg.Connection) -> AsyncIterator[Site]:
     """Run an application whose only connection keeps a plan of every statement, those inside functions included."""
@@ -87,6 +95,36 @@ async def test_application_starts_on_changed_tables(empty_dsn: str, empty: async
         await use_everything(site, empty)
 
 
+async def test_statements_keep_their_types(empty_dsn: str, empty: asyncpg.Connection) -> None:
+    """What a statement takes and returns has the same types whatever the types of the columns are."""
+
+    async def signatures() -> dict[str, tuple[Any, Any]]:
+        found = {}
+        for path in SQL:
+            if path.parent.name == "sql" and path.stem not in {"columns", "create_schema", "set_version"}:
+                prepared = await empty.prepare(statement(path.stem, "public"))
+                found[path.stem] = prepared.get_parameters(), prepared.get_attributes()
+        return found
+
+    await migrate(empty_dsn)
+    before = await signatures()
+    for change in ("shorter texts", "larger numbers"):
+        await empty.execute(CHANGES[change])
+    assert await signatures() == before
+
+
 def test_columns_are_those_of_a_row() -> None:
     """The list of columns that statements read has the fields of Row, in their order."""
     assert column_names() == [field.name for field in fields(Row)]
+
+
+@pytest.mark.parametrize("path", SQL, ids=lambda path: path.name)
+def test_columns_are_named(path: Path) -> None:
+    """No statement or function depends on the number or the order of a table's columns."""
+    text = re.sub(r"--[^\n]*", "", path.read_text(encoding="utf-8"))
+    assert not re.search(r"\w\.\*|select\s+\*|returning\s+\*|\brow\(|%rowtype", text)
+    for listed in re.findall(r"insert\s+into\s+\S+(?:\s+as\s+\w+)?\s*(.)", text):
+        assert listed == "(", "the columns of an INSERT"
+    assert not re.search(r"\(\s*\w+\s+\{schema\}|setof\s+\{schema\}", text), (
+        "a parameter or result of a table's row type"
+    )
