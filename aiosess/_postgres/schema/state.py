@@ -59,13 +59,14 @@ def problem_of(state: State, schema: str) -> str | None:
         )
     if state.version is None and not state.has_tables:
         return f"the schema {schema!r} holds no aiosess tables: run aiosess.schema_sql() or set migrate=True"
-    if state.version is None or (state.version >= VERSION and not state.is_whole):
-        return f"the aiosess tables in the schema {schema!r} are incomplete: restore them or drop them all"
+    # Before the question of what is missing: a newer version may have dropped a function that this library calls.
     if state.compatible_from > VERSION:
         return (
             f"the tables are of version {state.version}, newer than this aiosess can use ({VERSION}; "
             f"they need {state.compatible_from} or later): update the library"
         )
+    if state.version is None or (state.version >= VERSION and not state.is_whole):
+        return f"the aiosess tables in the schema {schema!r} are incomplete: restore them or drop them all"
     if state.version < VERSION:
         return (
             f"the tables are of version {state.version}, older than this aiosess ({VERSION}): "
