@@ -141,10 +141,6 @@ class Database:
             connection.add_termination_listener(self._lost)  # a set: adding it again changes nothing
             try:
                 return await work(connection)
-            except _STALE:
-                await connection.execute("discard plans")
-                try:
-                return await work(connection)
             except STALE:
                 await connection.execute("discard plans")
                 return await work(connection)

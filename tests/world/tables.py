@@ -9,7 +9,7 @@ import asyncpg
 import aiosess
 from aiosess._postgres.database import Database
 from aiosess._postgres.schema import prepare
-from aiosess.config import SessionConfig
+from tests.world.parts import make_database
 from tests.world.site import Browser, Site, age, eventually, firefox
 
 # A process that migrates: python -c MIGRATE DSN.
@@ -19,9 +19,10 @@ from datetime import timedelta
 from aiosess.config import SessionConfig
 from aiosess._postgres.database import Database
 from aiosess._postgres.schema import prepare
+from aiosess._signals import Signals
 
 async def main():
-    database = Database(SessionConfig(store_timeout=timedelta(seconds=60)))
+    database = Database(SessionConfig(store_timeout=timedelta(seconds=60)), Signals())
     await database.connect(sys.argv[1])
     await prepare(database, "public", migrate=True)
     await database.close()
@@ -79,7 +80,7 @@ async def tables(connection: asyncpg.Connection) -> set[str]:
 @asynccontextmanager
 async def connected(dsn: str, **options: Any) -> AsyncIterator[Database]:
     """Return a database as an application has it."""
-    database = Database(SessionConfig(**options))
+    database = make_database(**options)
     await database.connect(dsn)
     try:
         yield database
@@ -106,7 +107,7 @@ async def use_everything(site: Site, admin: asyncpg.Connection, table: str = "ai
     await admin.execute(f"update {table} set expires_at = now() - interval '1 day'")  # noqa: S608 - a name from a test
     assert await browser.user() is None
     await admin.execute(f"update {table.replace('sessions', 'schema')} set swept_at = default")  # noqa: S608 - the same
-    assert await site.services.store.claim_sweep()
+    assert await site.installation.endings.claim_sweep()
     assert await site.store.sweep() == 1
     await browser.login("ada")
     await site.store.revoke_all()
@@ -132,7 +133,7 @@ async def _rotate(site: Site, browser: Browser, admin: asyncpg.Connection, table
     assert await browser.user() == "ada"  # promotes
     await age(admin, 61, table=table)
     assert await browser.user() == "ada"  # settles
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     is_settled = f"select settled_at is not null from {table}"  # noqa: S608 - the same
     await eventually(lambda: admin.fetchval(is_settled))
     assert (await browser.get("/me", headers={"User-Agent": firefox()})).status == 200
@@ -154,7 +155,7 @@ async def _end_reused(site: Site, admin: asyncpg.Connection, table: str) -> None
     for _ in range(3):  # mints, promotes, settles
         assert await victim.user() == "eve"
         await age(admin, 61, "user_id = 'eve'", table=table)
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     await age(admin, 3600, "user_id = 'eve'", table=table)
     assert (await site.present(old)).user is None
     assert await victim.user() is None
@@ -164,7 +165,7 @@ async def _end_reused(site: Site, admin: asyncpg.Connection, table: str) -> None
 async def _touch(site: Site, browser: Browser, admin: asyncpg.Connection, table: str) -> None:
     await admin.execute(f"update {table} set last_active_at = now() - interval '1 hour'")  # noqa: S608 - the same
     assert await browser.user() == "ada"
-    await site.services.upkeep.flush()
+    await site.installation.upkeep.flush()
     is_touched = f"select last_active_at > now() - interval '1 minute' from {table}"  # noqa: S608 - the same
     await eventually(lambda: admin.fetchval(is_touched))
 

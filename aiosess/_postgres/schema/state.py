@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from aiosess._postgres.database import Connection
-from aiosess._postgres.sql_files import read_sql
 from aiosess._postgres.schema.scripts import VERSION
+from aiosess._postgres.sql_files import read_sql
 
 
 @dataclass(frozen=True, slots=True)
