@@ -1,8 +1,8 @@
 """
 Change the modules of _token where mutmut doesn't: constants, regular expressions, decorators, fields of classes.
 
-mutmut changes what stands in functions. Here each change is made in a copy of the package, one at a time, and the same
-tests have to fail. Prints the changes that no test noticed. Usage: python -m tools.module_mutants [module ...]
+mutmut changes functions. This program makes each change in a copy of the package, one at a time, and the same tests
+have to fail. It prints the changes that no test noticed. Usage: python -m tools.module_mutants [module ...]
 """
 
 import ast
@@ -41,7 +41,7 @@ def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def is_docstring(node: ast.AST) -> bool:
-    """Tell a docstring, or any other text that stands alone."""
+    """Say whether a node is a docstring, or another text that stands alone."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
@@ -58,7 +58,7 @@ def changes_of(node: ast.AST) -> Iterator[Change]:
 
 
 def other_values(value: object) -> list[object]:
-    """Return what a constant may be changed to."""
+    """Return the values that may take a constant's place."""
     match value:
         case bool():
             return [not value]
@@ -84,7 +84,7 @@ def set_field(node: ast.AST, name: str, value: object) -> ast.AST:
 
 
 def without(node: ast.AST, name: str, index: int) -> ast.AST:
-    """Take one out of a node's list."""
+    """Remove one entry from a list of a node."""
     del getattr(node, name)[index]
     return node
 
@@ -114,7 +114,7 @@ def pytest_says(folder: Path, module: str, *options: str) -> int:
 
 
 def is_noticed(folder: Path, module: str) -> bool:
-    """Tell whether a test fails in a process of its own, which finds all libraries already imported."""
+    """Say whether a test fails. The tests run in a fork, which has all libraries already imported."""
     child = os.fork()
     if child == 0:
         signal.alarm(DEADLINE)
@@ -126,14 +126,14 @@ def is_noticed(folder: Path, module: str) -> bool:
 
 
 def difference(source: str, changed: str) -> str:
-    """Say what was changed, in one line."""
+    """Describe a change in one line."""
     before, after = ast.unparse(ast.parse(source)).splitlines(), changed.splitlines()
     gone, came = [line for line in before if line not in after], [line for line in after if line not in before]
     return f"{' '.join(gone).strip()}  ->  {' '.join(came).strip() or 'nothing'}"
 
 
 def main(modules: list[str]) -> int:
-    """Try every change and return how many went unnoticed."""
+    """Try every change and return the number of unnoticed ones."""
     made = survived = 0
     with tempfile.TemporaryDirectory(prefix="aiosess") as name:
         folder = Path(name)

@@ -6,7 +6,8 @@ from typing import Final
 
 from aiosess._check.batch import Batch, OpenBatch
 from aiosess._check.held import Held
-from aiosess._postgres.database import Connection, Database, is_lost
+from aiosess._postgres.connections import Connection, is_lost
+from aiosess._postgres.database import Database
 from aiosess._postgres.rows import Rows
 from aiosess.config import SessionConfig
 from aiosess.errors import StoreUnavailable
@@ -60,7 +61,11 @@ class Flights:
 
     async def next_batch(self) -> Batch | None:
         """Close the batch that waits; if none does, wait a little where others still find a connection."""
-        return await self._open_batch.wait_and_close(LINGER) if self._database.has_room else self._open_batch.close()
+        return (
+            await self._open_batch.wait_and_close(LINGER)
+            if self._database.connections.has_room
+            else self._open_batch.close()
+        )
 
 
 class _Flight:

@@ -9,7 +9,8 @@ from uuid import UUID
 from aiosess import events
 from aiosess._client.device import Device
 from aiosess._postgres.carried_through import carried_through
-from aiosess._postgres.database import Connection, Database
+from aiosess._postgres.connections import Connection
+from aiosess._postgres.database import Database
 from aiosess._postgres.login_race import excused
 from aiosess._postgres.statements import Statements, row_of
 from aiosess._row import Row

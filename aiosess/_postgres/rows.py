@@ -13,7 +13,7 @@ from uuid import UUID
 from aiosess import events
 from aiosess._client.caller import client_digest, origin_of
 from aiosess._postgres.carried_through import carried_through
-from aiosess._postgres.database import Connection
+from aiosess._postgres.connections import Connection
 from aiosess._postgres.statements import Statements, row_of
 from aiosess._row import Row
 from aiosess._signals import Signals

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from aiosess._postgres.clock import Clock
 from aiosess._postgres.columns import fill_in
-from aiosess._postgres.database import Connection, Database
+from aiosess._postgres.connections import Connection
+from aiosess._postgres.database import Database
 from aiosess._postgres.sql_files import read_sql
 from aiosess._row import Row, retired_from_json
 

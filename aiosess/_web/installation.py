@@ -11,7 +11,8 @@ from aiosess._check.checker import Checker
 from aiosess._client.device import warm_up
 from aiosess._event_hook import EventHook
 from aiosess._postgres import schema
-from aiosess._postgres.database import Database, Pool
+from aiosess._postgres.connections import Pool
+from aiosess._postgres.database import Database
 from aiosess._postgres.endings import Endings
 from aiosess._postgres.login import Logins
 from aiosess._postgres.rows import Rows

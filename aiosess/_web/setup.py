@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aiosess._postgres.database import Pool
+from aiosess._postgres.connections import Pool
 from aiosess._token.keys import Keyring
 from aiosess._web.installation import Installation
 from aiosess._web.keys import STORE

@@ -10,7 +10,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from aiosess._postgres.database import Connection, Database
+from aiosess._postgres.connections import Connection
+from aiosess._postgres.database import Database
 from aiosess.embedded import EmbeddedPostgres
 from aiosess.errors import StoreUnavailable
 from tests.world.parts import make_database
@@ -36,7 +37,7 @@ async def test_close_does_not_wait_for_ever(dsn: str) -> None:
     """A connection that somebody still uses is cut when the deadline has passed."""
     database = make_database(store_timeout=timedelta(milliseconds=200))
     await database.connect(dsn)
-    pool = database._pool
+    pool = database.connections.pool
     assert pool is not None
     connection = await pool.acquire()
     await database.close()

@@ -336,7 +336,7 @@ class Fleet:
 
     async def _have_noticed(self, cut: set[int]) -> bool:
         """Whether both applications have noticed that these connections are gone; they may have made new ones."""
-        pools: list[Any] = [site.installation.database._pool for site in self.sites]
+        pools: list[Any] = [site.installation.database.connections.pool for site in self.sites]
         connections = [holder._con for pool in pools for holder in pool._holders if holder.is_connected()]
         return all(connection.get_server_pid() not in cut for connection in connections)
 

@@ -7,7 +7,8 @@ that is killed in the middle has done nothing.
 
 import asyncpg
 
-from aiosess._postgres.database import Connection, Database
+from aiosess._postgres.connections import Connection
+from aiosess._postgres.database import Database
 from aiosess._postgres.schema.scripts import COMPATIBLE_FROM, VERSION, steps
 from aiosess._postgres.schema.state import look, problem_of
 from aiosess._postgres.sql_files import read_sql

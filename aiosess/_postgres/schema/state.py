@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from aiosess._postgres.database import Connection
+from aiosess._postgres.connections import Connection
 from aiosess._postgres.schema.scripts import VERSION
 from aiosess._postgres.sql_files import read_sql
 

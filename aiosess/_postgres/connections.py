@@ -1,0 +1,125 @@
+"""The pool of connections: our own, or the application's."""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+import asyncpg
+
+from aiosess._postgres.outage import LOST, unavailable
+from aiosess.config import SessionConfig
+from aiosess.errors import ConfigError, StoreUnavailable
+
+log = logging.getLogger("aiosess")
+
+Pool = asyncpg.Pool
+Connection = asyncpg.pool.PoolConnectionProxy
+
+
+class Connections:
+    """
+    Connections to take out and give back.
+
+    Attributes:
+        pool: The pool, once there is one.
+
+    """
+
+    def __init__(self, config: SessionConfig) -> None:
+        """Have no pool yet."""
+        self.pool: Pool | None = None
+        self._ours = False
+        self._deadline = config.store_timeout.total_seconds()
+        self._pool_size = config.pool_size
+        self._given_back: set[asyncio.Task[None]] = set()
+
+    def use(self, pool: object) -> None:
+        """
+        Use the application's pool, which is never closed here.
+
+        Raises:
+            ConfigError: it is no pool.
+
+        """
+        if not isinstance(pool, Pool):
+            message = "pool: the application holds no asyncpg.Pool under this key when it starts"
+            raise ConfigError(message)
+        self.pool, self._ours = pool, False
+
+    async def connect(self, dsn: str) -> None:
+        """Make a pool of our own; it connects when it is first asked."""
+        self.pool = await asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=self._pool_size,
+            timeout=self._deadline,
+            # The default reset is a round trip after every query; no statement of ours leaves anything behind.
+            reset=_leave_as_it_is,
+            # By default a connection is replaced after 50,000 queries; each one that ends makes us forget what we hold.
+            max_queries=2**31,
+        )
+        self._ours = True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether somebody may keep a connection for a moment, and others still find one."""
+        return self.pool is not None and self.pool.get_max_size() > 1
+
+    async def close(self) -> None:
+        """Close the pool if it is ours; statements that still run may fail."""
+        if self._ours and self.pool is not None:
+            try:
+                async with asyncio.timeout(self._deadline):
+                    await self.pool.close()
+            except TimeoutError:
+                self.pool.terminate()
+
+    async def acquire(self) -> Connection:
+        """Take a connection out of the pool; raises ``StoreUnavailable`` or what asyncpg raises."""
+        if self.pool is None:
+            raise StoreUnavailable
+        try:
+            return await self.pool.acquire()
+        except (asyncpg.PostgresError, *LOST):
+            raise
+        except Exception as error:  # an application's pool may call the application: for a password, say
+            log.exception("aiosess: the pool could not make a connection")
+            raise unavailable(error) from error
+
+    async def give_back(self, connection: Connection) -> None:
+        """Give a connection back to the pool."""
+        # The answer is there already: if the connection is lost on its way back, only the pool needs to know.
+        # An application's pool resets it with a query; a connection on which that hangs must not stay taken. Half
+        # the deadline: asyncpg has to notice before we give up, since it goes on with a release that is cancelled.
+        assert self.pool is not None, "it was taken from there"  # noqa: S101 - for the type checker
+        with suppress(*LOST):
+            await self.pool.release(connection, timeout=self._deadline / 2)
+
+    async def give_back_later(self, connection: Connection) -> None:
+        """Give a connection back without waiting for it."""
+        task = asyncio.create_task(self.give_back(connection))
+        self._given_back.add(task)
+        task.add_done_callback(self._given_back.discard)
+
+    async def expire(self) -> None:
+        """Replace the connections of today, each when it is taken out next."""
+        if self.pool is not None:
+            await self.pool.expire_connections()
+
+
+def is_lost(connection: Connection) -> bool:
+    """Say whether a connection has ended, as far as this side knows."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the pool has taken it back
+        return True
+
+
+def terminate(connection: Connection) -> None:
+    """End a connection without a word to the server."""
+    with suppress(asyncpg.InterfaceError):  # it has ended, and was taken out of the pool's hands
+        connection.terminate()
+
+
+async def _leave_as_it_is(_connection: object) -> None:
+    """Do nothing when a connection goes back to the pool."""
