@@ -61,11 +61,9 @@ class Flights:
 
     async def next_batch(self) -> Batch | None:
         """Close the batch that waits; if none does, wait a little where others still find a connection."""
-        return (
-            await self._open_batch.wait_and_close(LINGER)
-            if self._database.connections.has_room
-            else self._open_batch.close()
-        )
+        if not self._database.connections.has_room:
+            return self._open_batch.close()
+        return await self._open_batch.wait_and_close(LINGER)
 
 
 class _Flight:
