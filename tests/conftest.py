@@ -9,8 +9,6 @@ import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -21,6 +19,7 @@ from aiosess._postgres.schema import prepare
 from aiosess._signals import Signals
 from aiosess.config import SessionConfig
 from aiosess.embedded import EmbeddedPostgres
+from tests.world.databases import drop_database, make_database
 
 NIGHTLY = os.environ.get("AIOSESS_NIGHTLY") == "1"
 NIGHTLY_TIMEOUT = 6 * 3600  # seconds: the longest nightly test searches 10,000 histories
@@ -78,22 +77,6 @@ def server_dsn() -> Iterator[str]:
         settings = {"fsync": "off", "max_connections": "300"}
         with EmbeddedPostgres(Path(folder) / "pg", settings=settings) as server:
             yield server.dsn
-
-
-async def make_database(server_dsn: str) -> str:
-    """Make an empty database and return its DSN."""
-    name = f"aiosess_test_{uuid4().hex[:12]}"
-    connection = await asyncpg.connect(server_dsn)
-    await connection.execute(f'create database "{name}"')
-    await connection.close()
-    return urlunsplit(urlsplit(server_dsn)._replace(path=f"/{name}"))
-
-
-async def drop_database(server_dsn: str, dsn: str) -> None:
-    """Drop what make_database() made, whoever is still connected."""
-    connection = await asyncpg.connect(server_dsn)
-    await connection.execute(f'drop database "{urlsplit(dsn).path[1:]}" with (force)')
-    await connection.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from aiohttp import ClientResponse
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
-from tests.devices.test_page import OURS, PAGE, STALE, UNKNOWN, add_sessions, own_id, page_site, signed_in
+from tests.world.devices import OURS, PAGE, STALE, UNKNOWN, add_sessions, own_id, page_site, signed_in
 from tests.world.site import Browser, Site, age
 
 SignIn = Callable[[], tuple[str, str, str]]

@@ -18,7 +18,7 @@ from aiosess.devices import device_list
 from aiosess.devices.geoip import GeoIPFile
 from aiosess.devices.negotiation import best_language
 from aiosess.devices.texts import ENGLISH, GERMAN, Translation, translations
-from tests.devices.test_page import PAGE, own_id, page_site, send, signed_in
+from tests.world.devices import PAGE, own_id, page_site, send, signed_in
 from tests.world.geoip import write_geoip
 from tests.world.site import make_app, visit
 

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from time import perf_counter
 from typing import Any
@@ -13,32 +12,26 @@ from uuid import uuid4
 import asyncpg
 import jwt
 import pytest
-from aiohttp import ClientResponse, web
+from aiohttp import web
 
 import aiosess
 from aiosess.devices import local_path
+from tests.world.devices import (
+    OURS,
+    PAGE,
+    SAFARI,
+    STALE,
+    UNKNOWN,
+    WAYS,
+    add_sessions,
+    form_token,
+    own_id,
+    page_site,
+    send,
+    signed_in,
+)
 from tests.world.relay import relayed
-from tests.world.site import Browser, Site, age, firefox, logged_pool, make_app, request_bytes, visit
-
-PAGE = "/account/devices"
-OURS = {"Sec-Fetch-Site": "same-origin"}
-FIREFOX = {"User-Agent": firefox()}
-SAFARI = {
-    "User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
-    "Version/18.6 Mobile/15E148 Safari/604.1"
-}
-STALE = timedelta(minutes=16).total_seconds()
-UNKNOWN = "00000000-0000-7000-8000-000000000000"
-WAYS = ("end-others", "sign-out-everywhere")
-
-
-@asynccontextmanager
-async def page_site(dsn: str, *, with_options: dict[str, Any] | None = None, **options: Any) -> AsyncIterator[Site]:
-    """Run an application with the page for a while; the options are those of setup_devices()."""
-    app = make_app(dsn, **(with_options or {}))
-    aiosess.setup_devices(app, **options)
-    async with visit(app) as site:
-        yield site
+from tests.world.site import Site, age, logged_pool, make_app, request_bytes, visit
 
 
 @pytest.fixture
@@ -46,32 +39,6 @@ async def site(dsn: str) -> AsyncIterator[Site]:
     """Return a site whose page asks at /prove who the user is."""
     async with page_site(dsn, reauthenticate="/prove", after_logout="/public") as site:
         yield site
-
-
-async def signed_in(site: Site, user: str = "ada", headers: dict[str, str] = FIREFOX) -> Browser:
-    """Return a browser of a kind, signed in."""
-    browser = await site.browser()
-    browser.client.session.headers.update(headers)
-    return await browser.login(user)
-
-
-async def own_id(browser: Browser) -> str:
-    """Return the id of a browser's session."""
-    return str((await (await browser.get("/me")).json())["id"])
-
-
-async def form_token(browser: Browser) -> str:
-    """Return the form token of a browser's session, from a page of the site."""
-    page = await (await browser.get(f"{PAGE}/{await own_id(browser)}/end")).text()
-    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
-    assert found is not None
-    return found[1]
-
-
-async def send(browser: Browser, path: str, token: str | None = None) -> ClientResponse:
-    """Send a form of the page."""
-    fields = {"csrf_token": await form_token(browser) if token is None else token}
-    return await browser.post(f"{PAGE}/{path}", data=fields, headers=OURS)
 
 
 async def count(pg: asyncpg.Connection) -> int:
@@ -156,25 +123,6 @@ async def test_a_hundred_thousand_sessions(dsn: str, pg: asyncpg.Connection) -> 
             assert len([text for text in statements if "aiosess_sessions" in text and "update" not in text]) <= 3
         assert "100001 devices" in await response.text()
     assert min(times) < 0.2, times  # the machine's noise only adds
-
-
-async def add_sessions(pg: asyncpg.Connection, number: int, user: str = "ada") -> None:
-    """Give a user many more sessions, at different times."""
-    await pg.execute(
-        """
-        insert into aiosess_sessions (
-            id, user_id, secret_hash, version, token_id, promoted_at, ip, user_agent, device_name, device_type,
-            fingerprint, authenticated_at, created_at, last_active_at, expires_at, ends_at, idle_timeout, remember
-        )
-        select gen_random_uuid(), $1, sha256(i::text::bytea), 1, 'abcdefghijk', now(), '192.0.2.7', repeat('x', 120),
-            'Chrome on Windows', 'desktop', '0123456789abcdef', now(), now() - i * interval '1 second',
-            now() - (i * 7919 % 100003) * interval '1 second', now() + interval '1 day', now() + interval '2 days',
-            interval '1 day', true
-        from generate_series(1, $2) i
-        """,
-        user,
-        number,
-    )
 
 
 async def test_weight(site: Site) -> None:

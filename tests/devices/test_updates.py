@@ -15,7 +15,7 @@ from aiosess.devices import updates
 from aiosess.devices.setup import DEVICES
 from aiosess.devices.updates import OpenPages
 from aiosess.session import Tally
-from tests.devices.test_page import PAGE, own_id, page_site, signed_in
+from tests.world.devices import PAGE, own_id, page_site, signed_in
 from tests.world.relay import relayed
 from tests.world.site import Browser, eventually, logged_pool, make_app, visit
 

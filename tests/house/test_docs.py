@@ -11,8 +11,8 @@ from aiosess._row import Row
 from aiosess._token.rotation import Meaning, judge
 from aiosess._token.token import Token
 from aiosess.config import SessionConfig
-from tests.token.test_rotation import FIRST, OTHER_HASH, SECRET_HASH, START, at, token
 from tests.world.statements import Stored, rotated, written
+from tests.world.tokens import FIRST, OTHER_HASH, SECRET_HASH, START, at, token
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGE = (DOCS / "rotation.md").read_text(encoding="utf-8")

@@ -14,13 +14,13 @@ from aiosess._postgres.connections import Connection
 from aiosess._postgres.database import Database
 from aiosess.embedded import EmbeddedPostgres
 from aiosess.errors import StoreUnavailable
-from tests.world.parts import make_database
+from tests.world.parts import unconnected
 from tests.world.site import eventually, make_app, somebody_waits, visit
 
 
 async def test_impossible_argument_is_no_outage(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
     """An argument that cannot be sent fails the one call, ends no connection, and is no sign of being down."""
-    database = make_database()
+    database = unconnected()
     await database.connect(dsn)
     lost: list[None] = []
     database._signals.connection_lost.connect(lambda: lost.append(None))
@@ -35,7 +35,7 @@ async def test_impossible_argument_is_no_outage(dsn: str, caplog: pytest.LogCapt
 
 async def test_close_does_not_wait_for_ever(dsn: str) -> None:
     """A connection that somebody still uses is cut when the deadline has passed."""
-    database = make_database(store_timeout=timedelta(milliseconds=200))
+    database = unconnected(store_timeout=timedelta(milliseconds=200))
     await database.connect(dsn)
     pool = database.connections.pool
     assert pool is not None
@@ -108,7 +108,7 @@ BRIEF = timedelta(seconds=0.5)
 @pytest.fixture
 async def brief(dsn: str) -> AsyncIterator[Database]:
     """Return a database with a short deadline."""
-    database = make_database(store_timeout=BRIEF)
+    database = unconnected(store_timeout=BRIEF)
     await database.connect(dsn)
     yield database
     await database.close()

@@ -21,30 +21,13 @@ import aiosess
 from aiosess import events
 from aiosess._postgres import endings
 from aiosess.cli import main as cli
+from tests.world.databases import fill
 from tests.world.serve import served
 from tests.world.site import COOKIE, Wire, eventually, let_a_minute_pass, make_app, request_bytes, visit
 
 MANY = 1_000_000 if os.environ.get("AIOSESS_NIGHTLY") == "1" else 50_000
 ABSENT = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
 REVOKE_ALL = (sys.executable, "-m", "aiosess", "revoke-all")
-
-
-async def fill(pg: asyncpg.Connection, count: int) -> None:
-    """Insert sessions of many users, whose ids are in the order of creation as those of logins are."""
-    await pg.execute(
-        """
-        insert into aiosess_sessions (
-            id, user_id, secret_hash, version, token_id, promoted_at, user_agent, device_name, device_type, fingerprint,
-            authenticated_at, created_at, last_active_at, expires_at, ends_at, idle_timeout, remember
-        )
-        select
-            lpad(to_hex(n), 32, '0')::uuid, 'user' || n, sha256(n::text::bytea), 1, 'AAAAAAAAAAA', now(), 'Firefox',
-            'Firefox', 'desktop', 'Firefox', now(), now(), now(), now() + interval '1 day', now() + interval '1 day',
-            interval '1 day', true
-        from generate_series(1, $1) n
-        """,
-        count,
-    )
 
 
 async def revoke_all_by_command(dsn: str, *options: str, answer: str = "") -> subprocess.CompletedProcess[str]:

@@ -17,14 +17,14 @@ from aiosess._postgres.statements import Statements
 from aiosess._postgres.upkeep import Upkeep
 from aiosess._signals import Signals
 from aiosess.config import SessionConfig
-from tests.world.parts import make_database
+from tests.world.parts import unconnected
 from tests.world.site import age, eventually, logged_pool, make_app, visit
 
 
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
     """Return the run's database."""
-    database = make_database()
+    database = unconnected()
     await database.connect(dsn)
     yield database
     await database.close()
@@ -88,7 +88,7 @@ async def test_marks_are_bounded(
 
 async def test_lost_marks_are_harmless(caplog: pytest.LogCaptureFixture) -> None:
     """Marks that cannot be written are dropped, and said quietly."""
-    database = make_database()
+    database = unconnected()
     kept = make_upkeep(database)
     kept.touch(uuid4(), database.clock.now())
     with caplog.at_level(logging.INFO):

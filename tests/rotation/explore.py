@@ -18,9 +18,9 @@ from aiosess._row import Retired
 from aiosess._token import rotation
 from aiosess._token.rotation import MAX_RETIRED, Meaning
 from aiosess.config import SessionConfig
-from tests.token.test_rotation import START, at, row, token
 from tests.world import statements
 from tests.world.statements import Stored
+from tests.world.tokens import START, at, row, token
 
 VERSION: Final = 100  # of the row's token; all others' are relative to it
 # Ids: the row's token, its parent, a new successor, one that nobody holds, and one that only takes up room in the row.

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -17,67 +16,12 @@ from aiosess._token import rotation
 from aiosess._token.rotation import ADOPTED, MAX_RETIRED, Meaning, Verdict, is_lease_free, judge, touch_after
 from aiosess._token.token import Token
 from aiosess.config import SessionConfig
-from tests.world.statements import Stored, adopted, lease, written
+from tests.world.statements import adopted, lease, written
+from tests.world.tokens import FIRST, OTHER_HASH, ROW, SECRET_HASH, START, at, retired, row, token
 
 CONFIG = SessionConfig()
 OVERLAP, LATE, ROTATE = 60, 600, 900  # seconds, the defaults
-START = datetime(2026, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
-SECRET_HASH, OTHER_HASH = b"\x01" * 32, b"\x02" * 32
-SESSION_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
-
-
-ROW = Stored(
-    id=SESSION_ID,
-    user_id="user",
-    secret_hash=SECRET_HASH,
-    version=5,
-    token_id="current",
-    parent_id="parent",
-    promoted_at=START,
-    settled_at=None,
-    mint_until=None,
-    holder=None,
-    promoted_by=None,
-    holder_until=None,
-    retired=(),
-    revision=0,
-    ip=None,
-    user_agent="",
-    device_name="",
-    device_type="unknown",
-    fingerprint="",
-    data="{}",
-    authenticated_at=START,
-    created_at=START,
-    last_active_at=START,
-    expires_at=START + timedelta(days=30),
-    ends_at=START + timedelta(days=90),
-    remember=True,
-)
-
-
-FIRST = replace(ROW, version=1, token_id="0", parent_id=None, settled_at=START)
-
-
-def at(seconds: float) -> datetime:
-    """Return an instant so many seconds after the current token was promoted."""
-    return START + timedelta(seconds=seconds)
-
-
-def row(**changes: Any) -> Stored:
-    """Return a row whose token "current" of version 5, child of "parent", was promoted at the start."""
-    return replace(ROW, **changes)
-
-
-def retired(**ages: float) -> tuple[Retired, ...]:
-    """Return retired tokens by their ids, each with the second at which it was retired."""
-    return tuple(Retired(token_id, at(seconds).timestamp()) for token_id, seconds in ages.items())
-
-
-def token(token_id: str, version: int = 5, parent_id: str | None = "parent", secret_hash: bytes = SECRET_HASH) -> Token:
-    """Return a token with the four fields that judge() reads: secret_hash, version, id and parent_id."""
-    return Token(SESSION_ID, version, token_id, parent_id, "", secret_hash, 0, 2**31)
 
 
 def meaning(judged: Row, presented: Token, seconds: float = 0) -> Meaning:

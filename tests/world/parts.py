@@ -70,6 +70,6 @@ async def connected(source: str | asyncpg.Pool, config: SessionConfig | None = N
         await parts.database.close()
 
 
-def make_database(**options: Any) -> Database:
+def unconnected(**options: Any) -> Database:
     """Return a database that is connected to nothing yet."""
     return Database(SessionConfig(**options), Signals())

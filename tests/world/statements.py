@@ -1,4 +1,4 @@
-"""What the statements of rotation in sql/ write, in Python; tests/test_statements.py compares the two."""
+"""What the statements of rotation in sql/ write, in Python; tests/postgres/test_statements.py compares the two."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime

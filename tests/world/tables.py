@@ -9,7 +9,7 @@ import asyncpg
 import aiosess
 from aiosess._postgres.database import Database
 from aiosess._postgres.schema import prepare
-from tests.world.parts import make_database
+from tests.world.parts import unconnected
 from tests.world.site import Browser, Site, age, eventually, firefox
 
 # A process that migrates: python -c MIGRATE DSN.
@@ -80,7 +80,7 @@ async def tables(connection: asyncpg.Connection) -> set[str]:
 @asynccontextmanager
 async def connected(dsn: str, **options: Any) -> AsyncIterator[Database]:
     """Return a database as an application has it."""
-    database = make_database(**options)
+    database = unconnected(**options)
     await database.connect(dsn)
     try:
         yield database
