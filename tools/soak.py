@@ -32,9 +32,11 @@ from typing import Any
 
 from aiosess._token.keys import Keyring
 from aiosess._token.token import Token
+from tests.world.app import SECRET
+from tests.world.browser import firefox
 from tests.world.jar import Jar
 from tests.world.serve import served
-from tests.world.site import COOKIE, SECRET, Reply, Wire, firefox, request_bytes
+from tests.world.wire import COOKIE, Reply, Wire, request_bytes
 
 BURST = 6  # parallel requests
 RETRY = 0.2  # seconds until a browser that was not answered asks again

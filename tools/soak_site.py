@@ -18,8 +18,8 @@ from aiosess._token.rotation import Verdict, judge
 from aiosess._token.token import Token
 from aiosess._web import admission
 from aiosess.config import SessionConfig
+from tests.world.app import make_app
 from tests.world.serve import serve
-from tests.world.site import make_app
 
 
 class Journal:

@@ -28,9 +28,13 @@ from aiosess._row import Row
 from aiosess._token.keys import Keyring
 from aiosess._token.token import Token, new_token
 from aiosess.config import SessionConfig
+from tests.world.ageing import age
+from tests.world.app import SECRET, make_app
 from tests.world.parts import Parts, make_parts
 from tests.world.relay import relayed
-from tests.world.site import COOKIE, SECRET, Reply, Site, age, eventually, make_app, request_bytes, visit
+from tests.world.site import Site, visit
+from tests.world.waiting import eventually
+from tests.world.wire import COOKIE, Reply, request_bytes
 
 NEVER = 3600.0  # seconds; no test lasts so long
 LONG = 20.0  # seconds; only what hangs takes so long

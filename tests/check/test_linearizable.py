@@ -23,9 +23,11 @@ import pytest
 
 from aiosess import SessionNotFound, SessionStore
 from aiosess._token.keys import Keyring
+from tests.world.app import SECRET, make_app
 from tests.world.relay import Relay, relayed
 from tests.world.serve import served
-from tests.world.site import COOKIE, SECRET, Reply, Wire, make_app, request_bytes, visit
+from tests.world.site import visit
+from tests.world.wire import COOKIE, Reply, Wire, request_bytes
 
 NIGHTLY = os.environ.get("AIOSESS_NIGHTLY") == "1"
 REQUESTS = 100_000 if NIGHTLY else 5_000

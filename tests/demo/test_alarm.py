@@ -12,7 +12,8 @@ from aiohttp.test_utils import TestServer
 
 from demo.accounts import MAX_THEFTS, SAMPLES
 from demo.app import make_app
-from tests.world.site import SECRET, age, make_due
+from tests.world.ageing import age, make_due
+from tests.world.app import SECRET
 
 NAME, PASSWORD = next(iter(SAMPLES.items()))
 OURS = {"Sec-Fetch-Site": "same-origin"}

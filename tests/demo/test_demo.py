@@ -25,8 +25,8 @@ from aiosess.devices import local_path
 from demo.accounts import SAMPLES
 from demo.throttle import Throttle
 from demo.views import Refusal
+from tests.world.browser import firefox
 from tests.world.databases import drop_database, make_database
-from tests.world.site import firefox
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 60  # seconds; for a start on a slow machine

@@ -11,8 +11,10 @@ from aiohttp import ClientResponse
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
+from tests.world.ageing import age
+from tests.world.browser import Browser
 from tests.world.devices import OURS, PAGE, STALE, UNKNOWN, add_sessions, own_id, page_site, signed_in
-from tests.world.site import Browser, Site, age
+from tests.world.site import Site
 
 SignIn = Callable[[], tuple[str, str, str]]
 

@@ -14,7 +14,8 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from demo.accounts import SAMPLES
 from demo.app import make_app
-from tests.world.site import SECRET, age
+from tests.world.ageing import age
+from tests.world.app import SECRET
 
 pytestmark = pytest.mark.needs("chromium")
 

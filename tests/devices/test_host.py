@@ -18,9 +18,10 @@ from aiosess.devices import device_list
 from aiosess.devices.geoip import GeoIPFile
 from aiosess.devices.negotiation import best_language
 from aiosess.devices.texts import ENGLISH, GERMAN, Translation, translations
+from tests.world.app import make_app
 from tests.world.devices import PAGE, own_id, page_site, send, signed_in
 from tests.world.geoip import write_geoip
-from tests.world.site import make_app, visit
+from tests.world.site import visit
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = "<script>alert(1)</script>"

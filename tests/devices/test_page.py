@@ -16,6 +16,9 @@ from aiohttp import web
 
 import aiosess
 from aiosess.devices import local_path
+from tests.world.ageing import age
+from tests.world.app import make_app
+from tests.world.databases import logged_pool
 from tests.world.devices import (
     OURS,
     PAGE,
@@ -31,7 +34,8 @@ from tests.world.devices import (
     signed_in,
 )
 from tests.world.relay import relayed
-from tests.world.site import Site, age, logged_pool, make_app, request_bytes, visit
+from tests.world.site import Site, visit
+from tests.world.wire import request_bytes
 
 
 @pytest.fixture

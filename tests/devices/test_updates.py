@@ -15,9 +15,13 @@ from aiosess.devices import updates
 from aiosess.devices.setup import DEVICES
 from aiosess.devices.updates import OpenPages
 from aiosess.session import Tally
+from tests.world.app import make_app
+from tests.world.browser import Browser
+from tests.world.databases import logged_pool
 from tests.world.devices import PAGE, own_id, page_site, signed_in
 from tests.world.relay import relayed
-from tests.world.site import Browser, eventually, logged_pool, make_app, visit
+from tests.world.site import visit
+from tests.world.waiting import eventually
 
 
 class Feed:

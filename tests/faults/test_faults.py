@@ -18,21 +18,13 @@ from aiosess import events
 from aiosess._postgres.carried_through import _under_way
 from aiosess._token.keys import Keyring
 from aiosess.embedded import EmbeddedPostgres
+from tests.world.ageing import make_due
+from tests.world.app import SECRET, make_app
+from tests.world.databases import cut_connections
 from tests.world.relay import Relay, relayed
-from tests.world.site import (
-    COOKIE,
-    SECRET,
-    Gate,
-    Reply,
-    Site,
-    cut_connections,
-    eventually,
-    make_app,
-    make_due,
-    request_bytes,
-    somebody_waits,
-    visit,
-)
+from tests.world.site import Site, visit
+from tests.world.waiting import Gate, eventually, somebody_waits
+from tests.world.wire import COOKIE, Reply, request_bytes
 
 BRIEF = timedelta(seconds=0.5)
 NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")

@@ -14,7 +14,8 @@ from aiosess import _postgres
 from aiosess._postgres.columns import column_names
 from aiosess._postgres.statements import statement
 from aiosess._row import Row
-from tests.world.site import Site, make_app, visit
+from tests.world.app import make_app
+from tests.world.site import Site, visit
 from tests.world.tables import migrate, use_everything
 
 CHANGES = {

@@ -14,8 +14,10 @@ from aiosess._postgres.connections import Connection
 from aiosess._postgres.database import Database
 from aiosess.embedded import EmbeddedPostgres
 from aiosess.errors import StoreUnavailable
+from tests.world.app import make_app
 from tests.world.parts import unconnected
-from tests.world.site import eventually, make_app, somebody_waits, visit
+from tests.world.site import visit
+from tests.world.waiting import eventually, somebody_waits
 
 
 async def test_impossible_argument_is_no_outage(dsn: str, caplog: pytest.LogCaptureFixture) -> None:

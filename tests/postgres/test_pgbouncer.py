@@ -16,7 +16,10 @@ import asyncpg
 import pytest
 
 from aiosess._token.keys import Keyring
-from tests.world.site import SECRET, Site, age, eventually, make_app, make_due, somebody_waits, visit
+from tests.world.ageing import age, make_due
+from tests.world.app import SECRET, make_app
+from tests.world.site import Site, visit
+from tests.world.waiting import eventually, somebody_waits
 
 pytestmark = [pytest.mark.needs("pgbouncer"), pytest.mark.threat("DB-08")]
 

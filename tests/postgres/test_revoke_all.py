@@ -21,9 +21,13 @@ import aiosess
 from aiosess import events
 from aiosess._postgres import endings
 from aiosess.cli import main as cli
+from tests.world.ageing import let_a_minute_pass
+from tests.world.app import make_app
 from tests.world.databases import fill
 from tests.world.serve import served
-from tests.world.site import COOKIE, Wire, eventually, let_a_minute_pass, make_app, request_bytes, visit
+from tests.world.site import visit
+from tests.world.waiting import eventually
+from tests.world.wire import COOKIE, Wire, request_bytes
 
 MANY = 1_000_000 if os.environ.get("AIOSESS_NIGHTLY") == "1" else 50_000
 ABSENT = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"

@@ -13,8 +13,10 @@ import pytest
 import aiosess
 from aiosess._postgres.schema import VERSION, prepare
 from aiosess.errors import SchemaMismatch, StoreUnavailable
-from tests.world.site import eventually, make_app, somebody_waits, visit
+from tests.world.app import make_app
+from tests.world.site import visit
 from tests.world.tables import MIGRATE, connected, described, migrate, tables, use_everything
+from tests.world.waiting import eventually, somebody_waits
 
 TABLES = {"aiosess_schema", "aiosess_sessions", "aiosess_logins"}
 

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from aiosess._postgres.statements import statement
 from aiosess._row import Retired, Row, retired_from_json
 from aiosess._token.rotation import MAX_RETIRED
-from tests.world.site import eventually, make_app, somebody_waits, visit
+from tests.world.app import make_app
+from tests.world.site import visit
 from tests.world.statements import CONFIG, Stored, adopted, lease, rotated
 from tests.world.tables import connected
 from tests.world.tokens import OTHER_HASH, ROW, SECRET_HASH, START, at, token
+from tests.world.waiting import eventually, somebody_waits
 
 one_database = settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PLACE = "192.0.2.1", "Firefox"

@@ -24,7 +24,10 @@ from aiosess._postgres.statements import statement
 from aiosess._token.keys import Keyring
 from aiosess.embedded import _INSTALLED, EmbeddedPostgres
 from aiosess.errors import InvalidData
-from tests.world.site import SECRET, Site, age, make_app, make_due, request_bytes, set_cookies, visit
+from tests.world.ageing import age, make_due
+from tests.world.app import SECRET, make_app
+from tests.world.site import Site, visit
+from tests.world.wire import request_bytes, set_cookies
 
 HOSTILE = [
     "'",

@@ -8,7 +8,9 @@ import asyncpg
 from aiosess import STORE
 from aiosess._postgres.endings import SWEEP_BATCH
 from aiosess.events import Event, Expired
-from tests.world.site import eventually, make_app, visit
+from tests.world.app import make_app
+from tests.world.site import visit
+from tests.world.waiting import eventually
 
 MANY = 2 * SWEEP_BATCH + 500
 

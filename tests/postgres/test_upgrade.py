@@ -16,9 +16,12 @@ import aiosess
 from aiosess._postgres.schema import VERSION, prepare
 from aiosess._postgres.schema.scripts import COMPATIBLE_FROM
 from aiosess.errors import ConfigError, SchemaMismatch
+from tests.world.app import make_app
 from tests.world.serve import served
-from tests.world.site import COOKIE, Reply, Wire, make_app, request_bytes, somebody_waits, visit
+from tests.world.site import visit
 from tests.world.tables import MIGRATE, connected, described, migrate, use_everything
+from tests.world.waiting import somebody_waits
+from tests.world.wire import COOKIE, Reply, Wire, request_bytes
 
 NEWER = VERSION + 1
 

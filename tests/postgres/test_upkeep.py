@@ -17,8 +17,12 @@ from aiosess._postgres.statements import Statements
 from aiosess._postgres.upkeep import Upkeep
 from aiosess._signals import Signals
 from aiosess.config import SessionConfig
+from tests.world.ageing import age
+from tests.world.app import make_app
+from tests.world.databases import logged_pool
 from tests.world.parts import unconnected
-from tests.world.site import age, eventually, logged_pool, make_app, visit
+from tests.world.site import visit
+from tests.world.waiting import eventually
 
 
 @pytest.fixture

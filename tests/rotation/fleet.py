@@ -19,23 +19,13 @@ from aiohttp import web
 from aiosess import NotAuthenticated, SessionManager, SessionNotFound, SessionRevoked, StoreUnavailable, events
 from aiosess._token.keys import Keyring
 from aiosess._token.token import Token
+from tests.world.ageing import age
+from tests.world.app import NEW_SECRET, SECRET, make_app
+from tests.world.databases import cut_connections
 from tests.world.jar import Jar, Kept, Key
-from tests.world.site import (
-    COOKIE,
-    NEW_SECRET,
-    SECRET,
-    Gate,
-    Reply,
-    Site,
-    Wire,
-    age,
-    cut_connections,
-    eventually,
-    make_app,
-    request_bytes,
-    set_cookies,
-    visit,
-)
+from tests.world.site import Site, visit
+from tests.world.waiting import Gate, eventually
+from tests.world.wire import COOKIE, Reply, Wire, request_bytes, set_cookies
 
 KEYS = Keyring([NEW_SECRET, SECRET])
 FRESH_WITHIN = timedelta(hours=1)

@@ -35,7 +35,7 @@ from hypothesis import strategies as st
 from aiosess import SessionNotFound, events
 from aiosess._token.token import Token
 from tests.rotation.fleet import FRESH_WITHIN, Answer, Fleet, Home, Life, Profile, read
-from tests.world.site import firefox
+from tests.world.browser import firefox
 
 LATE = 600.0  # seconds: the default of late_window
 SLOW, UPLOAD, FLUSH = 250.0, 500.0, 55.0  # seconds: slowest message, longest upload, cookies reach the disk

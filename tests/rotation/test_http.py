@@ -16,21 +16,12 @@ from aiohttp import web
 from aiosess import events
 from aiosess._token.keys import Keyring
 from aiosess._token.token import Token, new_token
-from tests.world.site import (
-    NEW_SECRET,
-    SECRET,
-    Gate,
-    Reply,
-    Site,
-    age,
-    cut_connections,
-    eventually,
-    make_app,
-    make_due,
-    request_bytes,
-    somebody_waits,
-    visit,
-)
+from tests.world.ageing import age, make_due
+from tests.world.app import NEW_SECRET, SECRET, make_app
+from tests.world.databases import cut_connections
+from tests.world.site import Site, visit
+from tests.world.waiting import Gate, eventually, somebody_waits
+from tests.world.wire import Reply, request_bytes
 
 KEYS = Keyring(SECRET)
 NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")

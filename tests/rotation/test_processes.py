@@ -5,9 +5,12 @@ import asyncio
 import asyncpg
 import pytest
 
+from tests.world.ageing import age, make_due
+from tests.world.browser import firefox
 from tests.world.http_relay import relayed_http
 from tests.world.serve import served
-from tests.world.site import COOKIE, Reply, Wire, age, eventually, firefox, make_due, request_bytes
+from tests.world.waiting import eventually
+from tests.world.wire import COOKIE, Reply, Wire, request_bytes
 
 PHONE, ELSEWHERE = firefox(140), firefox(141)
 

@@ -8,7 +8,10 @@ import asyncpg
 import pytest
 
 from aiosess import events
-from tests.world.site import Site, age, firefox, make_app, visit
+from tests.world.ageing import age
+from tests.world.app import make_app
+from tests.world.browser import firefox
+from tests.world.site import Site, visit
 
 MINUTE, HOUR = 60, 3600
 LONGEST = 46 * MINUTE  # docs/rotation.md: with the defaults, when both ask at least once a minute

@@ -21,8 +21,11 @@ import pytest
 
 from aiosess._token.keys import Keyring
 from aiosess._token.token import Token
+from tests.world.ageing import age, make_due
+from tests.world.app import SECRET
 from tests.world.serve import served
-from tests.world.site import COOKIE, SECRET, Reply, Wire, age, eventually, make_due, request_bytes
+from tests.world.waiting import eventually
+from tests.world.wire import COOKIE, Reply, Wire, request_bytes
 
 BODY = b"x" * 64 * 1024  # more than nginx keeps in memory here
 HALF = len(BODY) // 2

@@ -11,8 +11,11 @@ import pytest
 from aiohttp import web
 
 import aiosess
+from tests.world.app import SECRET, make_app
+from tests.world.browser import Browser
 from tests.world.relay import relayed
-from tests.world.site import COOKIE, SECRET, Browser, Site, Wire, make_app, request_bytes, visit
+from tests.world.site import Site, visit
+from tests.world.wire import COOKIE, Wire, request_bytes
 
 OURS = b"Origin: https://site"
 SAME = b"Sec-Fetch-Site: same-origin"

@@ -6,7 +6,9 @@ import asyncpg
 import pytest
 
 from aiosess import events
-from tests.world.site import firefox, make_app, visit
+from tests.world.app import make_app
+from tests.world.browser import firefox
+from tests.world.site import visit
 
 FIREFOX, NEWER_FIREFOX = firefox(), firefox(150)
 SAFARI = (

@@ -14,20 +14,13 @@ from aiohttp import web
 
 import aiosess
 from aiosess import events
-from tests.world.site import (
-    Browser,
-    Gate,
-    Site,
-    age,
-    eventually,
-    firefox,
-    let_a_minute_pass,
-    logged_pool,
-    make_app,
-    set_cookies,
-    somebody_waits,
-    visit,
-)
+from tests.world.ageing import age, let_a_minute_pass
+from tests.world.app import make_app
+from tests.world.browser import Browser, firefox
+from tests.world.databases import logged_pool
+from tests.world.site import Site, visit
+from tests.world.waiting import Gate, eventually, somebody_waits
+from tests.world.wire import set_cookies
 
 DAY = 24 * 3600
 FIREFOX = firefox()

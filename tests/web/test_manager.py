@@ -15,7 +15,14 @@ from aiohttp import web
 import aiosess
 from aiosess import SessionManager, events
 from aiosess._row import Row
-from tests.world.site import COOKIE, Browser, Gate, Job, Site, age, logged_pool, make_app, make_due, set_cookies, visit
+from tests.world.ageing import age, make_due
+from tests.world.app import make_app
+from tests.world.browser import Browser
+from tests.world.databases import logged_pool
+from tests.world.errands import Job
+from tests.world.site import Site, visit
+from tests.world.waiting import Gate
+from tests.world.wire import COOKIE, set_cookies
 
 MINUTE = timedelta(minutes=1)
 

@@ -19,21 +19,15 @@ from aiosess._row import Row
 from aiosess._token.keys import Keyring
 from aiosess._web import open_connections as guard
 from aiosess._web.open_connections import ASK_EVERY, OpenConnections
+from tests.world.ageing import age
+from tests.world.app import SECRET, make_app
+from tests.world.browser import Browser
+from tests.world.databases import logged_pool
 from tests.world.relay import relayed
 from tests.world.serve import served
-from tests.world.site import (
-    COOKIE,
-    SECRET,
-    Browser,
-    Site,
-    Wire,
-    age,
-    eventually,
-    logged_pool,
-    make_app,
-    request_bytes,
-    visit,
-)
+from tests.world.site import Site, visit
+from tests.world.waiting import eventually
+from tests.world.wire import COOKIE, Wire, request_bytes
 
 SOON = 2.0  # seconds: the requirement's; the code's own is one, on a machine that is not busy
 END_MARK = b"0\r\n\r\n"

@@ -14,20 +14,12 @@ import pytest
 from aiohttp import ClientSession, DummyCookieJar
 
 from aiosess._token.keys import Keyring
+from tests.world.ageing import age, make_due
+from tests.world.app import SECRET, make_app
 from tests.world.serve import served
-from tests.world.site import (
-    COOKIE,
-    SECRET,
-    Reply,
-    Wire,
-    age,
-    eventually,
-    make_app,
-    make_due,
-    request_bytes,
-    somebody_waits,
-    visit,
-)
+from tests.world.site import visit
+from tests.world.waiting import eventually, somebody_waits
+from tests.world.wire import COOKIE, Reply, Wire, request_bytes
 
 ROUNDS = 1000
 WORKERS = 10

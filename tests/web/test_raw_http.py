@@ -18,19 +18,11 @@ from aiohttp import web
 from aiosess import events
 from aiosess._token.keys import Keyring
 from aiosess._token.token import new_token
-from tests.world.site import (
-    COOKIE,
-    SECRET,
-    Reply,
-    Site,
-    Wire,
-    logged_pool,
-    make_app,
-    make_due,
-    request_bytes,
-    set_cookies,
-    visit,
-)
+from tests.world.ageing import make_due
+from tests.world.app import SECRET, make_app
+from tests.world.databases import logged_pool
+from tests.world.site import Site, visit
+from tests.world.wire import COOKIE, Reply, Wire, request_bytes, set_cookies
 
 NAME = COOKIE.encode()
 

@@ -15,18 +15,10 @@ from multidict import CIMultiDict
 
 import aiosess
 from aiosess import SessionManager
-from tests.world.site import (
-    COOKIE,
-    Reply,
-    Site,
-    Wire,
-    age,
-    make_app,
-    make_due,
-    request_bytes,
-    set_cookies,
-    visit,
-)
+from tests.world.ageing import age, make_due
+from tests.world.app import make_app
+from tests.world.site import Site, visit
+from tests.world.wire import COOKIE, Reply, Wire, request_bytes, set_cookies
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

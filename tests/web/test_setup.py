@@ -16,7 +16,11 @@ import pytest
 from aiohttp import ClientSession, DummyCookieJar, web
 
 import aiosess
-from tests.world.site import COOKIE, SECRET, logged_pool, make_app, make_due, routes, set_cookies, visit
+from tests.world.ageing import make_due
+from tests.world.app import SECRET, make_app, routes
+from tests.world.databases import logged_pool
+from tests.world.site import visit
+from tests.world.wire import COOKIE, set_cookies
 
 DSN = "postgresql://nobody@127.0.0.1:1/nothing"  # never connected to by what only configures
 

@@ -1,9 +1,14 @@
-"""Databases that a test has for itself, and rows to fill them with."""
+"""Databases of a test's own, rows to fill them with, and what happens on connections to them."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
+
+from tests.world.waiting import eventually
 
 
 async def make_database(server_dsn: str) -> str:
@@ -38,3 +43,32 @@ async def fill(pg: asyncpg.Connection, count: int) -> None:
         """,
         count,
     )
+
+
+async def cut_connections(pg: asyncpg.Connection) -> set[int]:
+    """End all connections to a connection's database but itself; return the pids of their backends."""
+    records = await pg.fetch(
+        """
+        select pid, pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid()
+        """
+    )
+    cut = {record["pid"] for record in records}
+    # With a timeout pg_terminate_backend() would wait too, in steps of a tenth of a second for each.
+    await eventually(lambda: pg.fetchval("select not exists (select from pg_stat_activity where pid = any($1))", cut))
+    return cut
+
+
+@asynccontextmanager
+async def logged_pool(dsn: str, **options: Any) -> AsyncIterator[tuple[asyncpg.Pool, list[str]]]:
+    """Make a pool as an application would, and a list of every statement that goes through it."""
+    statements: list[str] = []
+
+    async def listen(connection: asyncpg.Connection) -> None:
+        async def note(query: asyncpg.connection.LoggedQuery) -> None:
+            statements.append(query.query)
+
+        connection.add_query_logger(note)
+
+    async with asyncpg.create_pool(dsn, min_size=0, max_size=10, init=listen, **options) as pool:
+        yield pool, statements

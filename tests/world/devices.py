@@ -10,7 +10,9 @@ import asyncpg
 from aiohttp import ClientResponse
 
 import aiosess
-from tests.world.site import Browser, Site, firefox, make_app, visit
+from tests.world.app import make_app
+from tests.world.browser import Browser, firefox
+from tests.world.site import Site, visit
 
 PAGE = "/account/devices"
 OURS = {"Sec-Fetch-Site": "same-origin"}

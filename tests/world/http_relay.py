@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.world.site import Gate
+from tests.world.waiting import Gate
 
 
 @dataclass

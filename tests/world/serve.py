@@ -1,8 +1,8 @@
 """
 A server process of its own for tests: ``python -m tests.world.serve DSN [OPTIONS]``.
 
-Serves the site of ``tests.world.site`` on a free port of 127.0.0.1 and prints the port. OPTIONS is a JSON object of
-options for ``setup()`` that JSON can spell.
+Serves the application of ``tests.world.app`` on a free port of 127.0.0.1 and prints the port. OPTIONS is a JSON object
+of options for ``setup()`` that JSON can spell.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.world.site import make_app
+from tests.world.app import make_app
 
 
 @asynccontextmanager

@@ -9,8 +9,11 @@ import asyncpg
 import aiosess
 from aiosess._postgres.database import Database
 from aiosess._postgres.schema import prepare
+from tests.world.ageing import age
+from tests.world.browser import Browser, firefox
 from tests.world.parts import unconnected
-from tests.world.site import Browser, Site, age, eventually, firefox
+from tests.world.site import Site
+from tests.world.waiting import eventually
 
 # A process that migrates: python -c MIGRATE DSN.
 MIGRATE = """

@@ -1,0 +1,91 @@
+"""Requests and responses as bytes, for tests that send what no client library would send."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+
+from aiohttp import ClientResponse, hdrs
+from multidict import CIMultiDict
+
+COOKIE = "__Host-session"  # the cookie that holds the token
+
+
+@dataclass
+class Reply:
+    """An answer as it came over the wire."""
+
+    status: int
+    headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
+    body: bytes = b""
+
+    @property
+    def user(self) -> str | None:
+        """Who /me says is asking; None for nobody."""
+        assert self.status == 200, self.status
+        user: str | None = json.loads(self.body)["user"]
+        return user
+
+    @property
+    def token(self) -> str | None:
+        """The session cookie's value that it sets; "" when it deletes the cookie, None when it leaves it alone."""
+        values = [line.split(";")[0].partition("=")[2] for line in set_cookies(self) if line.startswith(f"{COOKIE}=")]
+        assert len(values) <= 1, "two session cookies in one response"
+        return values[0] if values else None
+
+
+class Wire:
+    """A connection that sends bytes as they are, where a client library would mend them."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take the two ends of a connection."""
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, *requests: bytes) -> None:
+        """Send bytes; several requests are pipelined."""
+        self._writer.write(b"".join(requests))
+        await self._writer.drain()
+
+    async def read(self) -> Reply:
+        """Read the next answer."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        reply = Reply(int(head[0].split()[1]))
+        for line in head[1:-2]:
+            name, _, value = line.partition(":")
+            reply.headers.add(name, value.strip())
+        if reply.headers.get(hdrs.TRANSFER_ENCODING) == "chunked":
+            while size := int(await self._reader.readline(), 16):
+                reply.body += (await self._reader.readexactly(size + 2))[:-2]
+            await self._reader.readline()
+        elif reply.status not in {101, 204, 304}:
+            reply.body = await self._reader.readexactly(int(reply.headers.get(hdrs.CONTENT_LENGTH, 0)))
+        return reply
+
+    async def rest(self) -> bytes:
+        """Read until the server closes the connection."""
+        return await self._reader.read()
+
+    async def ask(self, request: bytes) -> Reply:
+        """Send one request and read its answer."""
+        await self.send(request)
+        return await self.read()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self._writer.transport.abort()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._writer.close()
+        await self._writer.wait_closed()
+
+
+def request_bytes(target: str, *headers: bytes, method: str = "GET") -> bytes:
+    """Return a request without a body."""
+    return b"\r\n".join((f"{method} {target} HTTP/1.1".encode(), b"Host: site", *headers, b"", b""))
+
+
+def set_cookies(reply: ClientResponse | Reply | None) -> list[str]:
+    """Return the Set-Cookie headers of an answer."""
+    assert reply is not None
+    return reply.headers.getall(hdrs.SET_COOKIE, [])
