@@ -1,0 +1,252 @@
+"""Whose clock counts: the database's, in every event and every judgement, however wrong this machine's may be."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+import aiosess
+from aiosess import events
+from tests.world.site import COOKIE, Browser, Site, age, cut_connections, eventually, firefox, make_app, make_due, visit
+
+# The database's clock is three hours behind this machine's: far more than any test takes.
+BEHIND = timedelta(hours=3)
+SHIFTED = """
+create schema shifted;
+create function shifted.now() returns timestamptz language sql stable as
+    $$select pg_catalog.now() - interval '3 hours'$$;
+create function shifted.clock_timestamp() returns timestamptz language sql volatile as
+    $$select pg_catalog.clock_timestamp() - interval '3 hours'$$;
+"""
+SAFARI = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/18.6 Mobile/15E148 Safari/604.1"
+)
+AGENT = f"User-Agent: {firefox()}".encode()
+
+
+@pytest.fixture
+async def late(dsn: str, pg: asyncpg.Connection) -> AsyncIterator[asyncpg.Pool]:
+    """Return an application's pool whose database has a clock that is behind, as this test's connection sees it too."""
+    await pg.execute(SHIFTED)
+    path = "shifted, pg_catalog, public"  # found before PostgreSQL's own
+    await pg.execute(f"set search_path to {path}")
+    async with asyncpg.create_pool(dsn, min_size=0, server_settings={"search_path": path}) as pool:
+        yield pool
+    await pg.execute("drop schema shifted cascade")
+
+
+@pytest.fixture
+async def site(late: asyncpg.Pool, happened: list[events.Event]) -> AsyncIterator[Site]:
+    """Return an application whose database's clock is behind."""
+    app = make_app("", pool=late, on_event=happened.append, max_sessions_per_user=2, sweep_interval=timedelta(days=1))
+    async with visit(app) as site:
+        yield site
+
+
+@pytest.mark.usefixtures("late")
+async def test_the_clock_is_behind(pg: asyncpg.Connection) -> None:
+    """The database of these tests tells another time than this machine."""
+    now, really = await pg.fetchrow("select now(), pg_catalog.now()")  # type: ignore[misc]  # one row
+    assert really - now == BEHIND
+
+
+async def test_freshness_goes_by_the_databases_clock(site: Site) -> None:
+    """Who has just signed in is fresh, though by this machine's clock that was hours ago."""
+    browser = await (await site.browser()).login("alice")
+
+    async def is_fresh(sessions: aiosess.SessionManager) -> bool:
+        return sessions.is_fresh(timedelta(minutes=5))
+
+    assert await browser.run(is_fresh)
+
+
+async def test_records_go_by_the_databases_clock(site: Site, pg: asyncpg.Connection) -> None:
+    """What an application sees of a session are the database's instants."""
+    before = await pg.fetchval("select now()")
+    await (await site.browser()).login("alice")
+    (session,) = await site.store.list_for_user("alice")
+    after = await pg.fetchval("select now()")
+    for instant in (session.created_at, session.last_active_at, session.authenticated_at):
+        assert before <= instant <= after
+
+
+# Each way to make an event: a browser that signed in five minutes ago, and what happens now.
+
+
+async def sign_in(site: Site, _browser: Browser, _pg: asyncpg.Connection) -> None:
+    """Sign in elsewhere on another kind of device."""
+    other = await site.browser()
+    assert (await other.post("/login/alice", headers={"User-Agent": SAFARI})).status == 200
+
+
+async def log_out(_site: Site, browser: Browser, _pg: asyncpg.Connection) -> None:
+    """Sign out."""
+    await browser.post("/do/logout")
+
+
+async def log_out_all(_site: Site, browser: Browser, _pg: asyncpg.Connection) -> None:
+    """Sign out everywhere."""
+    await browser.post("/do/logout_all")
+
+
+async def sign_in_again(_site: Site, browser: Browser, _pg: asyncpg.Connection) -> None:
+    """Sign in with a browser that is signed in."""
+    await browser.login("alice")
+
+
+async def revoke(site: Site, _browser: Browser, _pg: asyncpg.Connection) -> None:
+    """End the session from outside of a request."""
+    (session,) = await site.store.list_for_user("alice")
+    await site.store.revoke(session.id)
+
+
+async def revoke_user(site: Site, _browser: Browser, _pg: asyncpg.Connection) -> None:
+    """End all sessions of the user from outside of a request."""
+    await site.store.revoke_user("alice")
+
+
+async def revoke_all(site: Site, _browser: Browser, _pg: asyncpg.Connection) -> None:
+    """End everybody's sessions."""
+    await site.store.revoke_all()
+
+
+async def overfill(site: Site, _browser: Browser, _pg: asyncpg.Connection) -> None:
+    """Sign in more often than the cap allows."""
+    for _ in range(2):
+        other = await site.browser()
+        assert (await other.post("/login/alice", headers={"User-Agent": firefox()})).status == 200
+
+
+async def sweep(site: Site, _browser: Browser, pg: asyncpg.Connection) -> None:
+    """Let the session expire, and sweep."""
+    await age(pg, 10**8)
+    assert await site.store.sweep() == 1
+
+
+async def rotate(_site: Site, browser: Browser, _pg: asyncpg.Connection) -> None:
+    """Rotate on purpose."""
+    await browser.post("/do/rotate")
+
+
+async def reauthenticate(_site: Site, browser: Browser, _pg: asyncpg.Connection) -> None:
+    """Prove again who one is."""
+    await browser.post("/do/reauthenticated")
+
+
+async def promote(site: Site, browser: Browser, pg: asyncpg.Connection) -> None:
+    """Present a successor for the first time."""
+    assert browser.token
+    await make_due(pg)
+    successor = (await site.present(browser.token, "/me", AGENT)).token
+    assert successor
+    browser.token = successor
+    assert (await site.present(successor, "/me", AGENT)).user == "alice"
+
+
+async def reuse(site: Site, browser: Browser, pg: asyncpg.Connection) -> None:
+    """Present an old token when its successor has long been used."""
+    old = browser.token
+    assert old
+    await promote(site, browser, pg)
+    await pg.execute("update aiosess_sessions set settled_at = promoted_at")
+    await age(pg, 600)
+    assert (await site.present(old, "/me", AGENT)).user is None
+
+
+async def go_back(site: Site, browser: Browser, pg: asyncpg.Connection) -> None:
+    """Go on with a token that is newer than the backup which was put back."""
+    await pg.execute("create table shifted.backup as select * from aiosess_sessions")
+    await promote(site, browser, pg)
+    await promote(site, browser, pg)
+    await pg.execute("delete from aiosess_sessions; insert into aiosess_sessions select * from shifted.backup")
+    await cut_connections(pg)  # as when a server is restored
+    assert browser.token
+    assert (await site.present(browser.token, "/me", AGENT)).user == "alice"
+
+
+async def change_browser(_site: Site, browser: Browser, _pg: asyncpg.Connection) -> None:
+    """Go on with another kind of browser."""
+    await browser.get("/me", headers={"User-Agent": SAFARI})
+
+
+async def plant(site: Site, browser: Browser, _pg: asyncpg.Connection) -> None:
+    """Send two different cookies of our name."""
+    assert (await site.present(f"{browser.token}; {COOKIE}=another", "/me", AGENT)).user is None
+
+
+Way = Callable[[Site, Browser, asyncpg.Connection], Awaitable[None]]
+WAYS: dict[str, tuple[Way, list[type[events.Event]]]] = {
+    "sign in": (sign_in, [events.Created, events.NewDevice]),
+    "log out": (log_out, [events.Revoked]),
+    "log out everywhere": (log_out_all, [events.Revoked]),
+    "sign in again": (sign_in_again, [events.Revoked, events.Created]),
+    "revoke": (revoke, [events.Revoked]),
+    "revoke a user": (revoke_user, [events.Revoked]),
+    "revoke all": (revoke_all, [events.AllRevoked]),
+    "evict": (overfill, [events.Created, events.Evicted, events.Created]),
+    "expire": (sweep, [events.Expired]),
+    "rotate": (rotate, [events.Rotated]),
+    "reauthenticate": (reauthenticate, [events.Rotated]),
+    "promote": (promote, [events.Rotated]),
+    "reuse": (reuse, [events.Rotated, events.ReuseDetected]),
+    "go back": (go_back, [events.Rotated, events.Rotated, events.WentBack]),
+    "change the browser": (change_browser, [events.FingerprintChanged]),
+    "plant a cookie": (plant, [events.CookieConflicted]),
+}
+
+
+async def told(happened: list[events.Event], expected: list[type[events.Event]]) -> None:
+    """Wait for events of these kinds, and see that there are no others."""
+
+    async def are_all_here() -> bool:
+        return len(happened) >= len(expected)
+
+    await eventually(are_all_here)
+    assert [type(event) for event in happened] == expected
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_event_tells_when_it_was(
+    way: str, site: Site, pg: asyncpg.Connection, happened: list[events.Event]
+) -> None:
+    """An event's time is when it happened by the database's clock, not when its session began or was last active."""
+    happen, expected = WAYS[way]
+    browser = await site.browser()
+    browser.client.session.headers["User-Agent"] = firefox()
+    before = await pg.fetchval("select clock_timestamp()")
+    await browser.login("alice")
+    await age(pg, 300)
+    happened.clear()
+    await happen(site, browser, pg)
+    after = await pg.fetchval("select clock_timestamp()")
+    await told(happened, expected)
+    for event in happened:
+        assert before <= event.at <= after, f"{event} was not between {before} and {after}"
+
+
+async def test_enforced_change_tells_when_it_was(
+    late: asyncpg.Pool, pg: asyncpg.Connection, happened: list[events.Event]
+) -> None:
+    """The two events of a session that is ended for its browser are of that time too."""
+    async with visit(make_app("", pool=late, on_event=happened.append, fingerprint="enforce")) as site:
+        before = await pg.fetchval("select clock_timestamp()")
+        browser = await (await site.browser()).login("alice")
+        await age(pg, 300)
+        happened.clear()
+        await change_browser(site, browser, pg)
+        after = await pg.fetchval("select clock_timestamp()")
+        await told(happened, [events.Revoked, events.FingerprintChanged])
+    assert all(before <= event.at <= after for event in happened)
+
+
+def test_every_kind_has_a_way() -> None:
+    """No kind of event is left out here."""
+    tried = {kind for _, kinds in WAYS.values() for kind in kinds}
+    assert tried >= {kind for kind in vars(events).values() if isinstance(kind, type) and is_kind(kind)}
+
+
+def is_kind(kind: type) -> bool:
+    """Whether a class is a kind of event that is emitted."""
+    return issubclass(kind, events.Event) and kind not in (events.Event, events.SessionEvent)
