@@ -53,7 +53,7 @@ async def ask(server: EmbeddedPostgres, query: str) -> object:
 
 def has_ended(process: psutil.Process) -> bool:
     """Wait for a process to end: pg_ctl calls a server stopped a moment before, when its last file is closed."""
-    psutil.wait_procs([process], timeout=10)
+    psutil.wait_procs([process], timeout=60)
     # In a container whose first process adopts nobody, the dead stay zombies.
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
@@ -79,6 +79,14 @@ def application(folder: Path) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         yield process
         process.kill()
+
+
+def server_of(application: "subprocess.Popen[str]") -> psutil.Process:
+    """Wait until an application says which process its server is."""
+    assert application.stdout is not None
+    line = application.stdout.readline()
+    assert line.strip().isdigit(), f"the application printed {line!r} instead of its server's process id"
+    return psutil.Process(int(line))
 
 
 async def test_the_dsn_leads_to_postgresql_18(server: EmbeddedPostgres) -> None:
@@ -223,8 +231,7 @@ async def test_a_killed_application_leaves_nothing_in_the_way(
     application: "subprocess.Popen[str]", folder: Path
 ) -> None:
     """A server that outlived its application is replaced by one with the new settings."""
-    assert application.stdout is not None
-    orphan = psutil.Process(int(application.stdout.readline()))
+    orphan = server_of(application)
     application.kill()
     application.wait()
     assert orphan.is_running()
@@ -235,8 +242,8 @@ async def test_a_killed_application_leaves_nothing_in_the_way(
 
 def test_ctrl_c_stops_the_server_after_the_application(application: "subprocess.Popen[str]") -> None:
     """Ctrl-C reaches the application only, which cleans up with the database and then stops it."""
+    server = server_of(application)
     assert application.stdout is not None
-    server = psutil.Process(int(application.stdout.readline()))
     # What a terminal does with Ctrl-C: a signal to all of its foreground process group.
     os.killpg(application.pid, signal.SIGINT)
     assert application.stdout.read() == "cleaned 1\n"

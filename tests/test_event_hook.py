@@ -152,7 +152,7 @@ async def test_hook_that_hangs_is_ended(caplog: pytest.LogCaptureFixture) -> Non
     before = asyncio.all_tasks()
     hanging = Hooked(hook)
     hanging.emit(EVENT)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await hanging.drain()
     assert ended == ["cancelled"]
     assert "TimeoutError" in caplog.text
@@ -313,7 +313,7 @@ async def test_drain_does_not_wait_for_a_hook_that_hangs(monkeypatch: pytest.Mon
 
     hanging = Hooked(hang)
     hanging.emit(Event(at=datetime.now(UTC)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await hanging.drain()
         await cancelled.wait()
 

@@ -8,7 +8,13 @@ import pytest
 
 import aiosess
 from aiosess import events
-from tests.world.site import COOKIE, Browser, Site, age, cut_connections, eventually, firefox, make_app, make_due, visit
+from tests.world.ageing import age, make_due
+from tests.world.app import make_app
+from tests.world.browser import Browser, firefox
+from tests.world.databases import cut_connections
+from tests.world.site import Site, visit
+from tests.world.waiting import eventually
+from tests.world.wire import COOKIE
 
 # The database's clock is three hours behind this machine's: far more than any test takes.
 BEHIND = timedelta(hours=3)

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.world.site import make_app, visit
+from tests.world.app import make_app
+from tests.world.site import visit
 
 
 @pytest.mark.parametrize("answer", ["\n", "y\n", "Y\n", "yes please\n", "YES\n", "ye\n", "1\n", "true\n"])

@@ -20,7 +20,8 @@ from tests.world.app import SECRET
 pytestmark = pytest.mark.needs("chromium")
 
 NAME, PASSWORD = next(iter(SAMPLES.items()))
-PATIENCE = 15_000  # milliseconds; what is said to happen within a second has time on a busy machine
+PATIENCE = 60_000  # milliseconds; what is said to happen within a second has time on a busy machine
+expect.set_options(timeout=PATIENCE)
 LARGEST = 40_000  # bytes
 LOOKS = [(360, "light"), (768, "dark"), (1280, "light"), (1280, "dark")]  # width of the window, color scheme
 

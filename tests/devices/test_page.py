@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -112,21 +111,16 @@ async def test_paging_past_fifty(dsn: str, pg: asyncpg.Connection) -> None:
 
 
 async def test_a_hundred_thousand_sessions(dsn: str, pg: asyncpg.Connection) -> None:
-    """The page of somebody with 100,000 sessions takes three queries at most, and 200 ms."""
+    """The page of somebody with 100,000 sessions takes three queries at most."""
     async with logged_pool(dsn) as (pool, statements), page_site(dsn, with_options={"pool": pool}) as site:
         browser = await signed_in(site)
         await add_sessions(pg, 100_000)
         await pg.execute("analyze aiosess_sessions")
         await browser.get(PAGE)
-        times = []
-        for _ in range(5):
-            statements.clear()
-            began = perf_counter()
-            response = await browser.get(PAGE)
-            times.append(perf_counter() - began)
-            assert len([text for text in statements if "aiosess_sessions" in text and "update" not in text]) <= 3
+        statements.clear()
+        response = await browser.get(PAGE)
+        assert len([text for text in statements if "aiosess_sessions" in text and "update" not in text]) <= 3
         assert "100001 devices" in await response.text()
-    assert min(times) < 0.2, times  # the machine's noise only adds
 
 
 async def test_weight(site: Site) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 import aiosess
 from aiosess.devices import updates
-from tests.world.site import Site, eventually, make_app, visit
+from tests.world.app import make_app
+from tests.world.site import Site, visit
+from tests.world.waiting import eventually
 
 USERS = ("ada", "eve", "grace", "hedy", "mary")
 FOREVER = 86_400.0  # seconds

@@ -10,8 +10,11 @@ import pytest
 from aiohttp import ClientResponse
 
 import aiosess
+from tests.world.ageing import age
+from tests.world.app import make_app
+from tests.world.browser import Browser
 from tests.world.geoip import write_geoip
-from tests.world.site import Browser, Site, age, make_app, visit
+from tests.world.site import Site, visit
 
 PAGE = "/account/devices"
 OURS = {"Sec-Fetch-Site": "same-origin"}

@@ -10,8 +10,11 @@ import asyncpg
 import pytest
 
 from aiosess.embedded import EmbeddedPostgres
+from tests.world.app import make_app
+from tests.world.browser import Browser
 from tests.world.relay import relayed
-from tests.world.site import Browser, eventually, make_app, visit
+from tests.world.site import visit
+from tests.world.waiting import eventually
 
 DOWN, UP = "PostgreSQL does not answer ({})", "PostgreSQL answers again"
 

@@ -4,10 +4,12 @@ import asyncio
 import gc
 
 import asyncpg
+from aiosess._postgres.store import carried_through
 
 from aiosess import events
-from aiosess._postgres.store import carried_through
-from tests.world.site import eventually, make_app, somebody_waits, visit
+from tests.world.app import make_app
+from tests.world.site import visit
+from tests.world.waiting import eventually, somebody_waits
 
 
 async def test_a_write_is_not_collected_as_garbage() -> None:

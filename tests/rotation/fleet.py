@@ -246,7 +246,7 @@ class Fleet:
         number, gate = str(next(self._numbers)), Gate()
         self._gates[number] = gate
         wire = await self._send(where, agent, token, what, query | {"gate": number})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await gate.entered.wait()
 
         async def finish() -> Answer:

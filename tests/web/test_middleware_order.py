@@ -4,7 +4,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 import aiosess
-from tests.world.site import SECRET, routes, visit
+from tests.world.app import SECRET, routes
+from tests.world.site import visit
 
 
 async def test_middlewares_from_before_setup_have_sessions_too(dsn: str) -> None:

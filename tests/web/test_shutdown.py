@@ -7,7 +7,8 @@ import asyncpg
 from aiohttp import web
 
 from aiosess import events
-from tests.world.site import make_app, visit
+from tests.world.app import make_app
+from tests.world.site import visit
 
 STEPS = 50  # round trips of an audit trail: more than all that the shutdown does besides
 

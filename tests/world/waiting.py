@@ -1,8 +1,9 @@
 """How tests wait for other tasks, processes and servers: with a deadline, and never for a fixed time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import getsource, isawaitable
 from typing import Any
 
 import asyncpg
@@ -21,11 +22,28 @@ class Gate:
         await self.opened.wait()
 
 
-async def eventually(ask: Callable[[], Awaitable[Any]], *, within: float = 10) -> None:
+async def eventually(ask: Callable[[], Any], *, within: float = 60) -> None:
     """Ask until the answer is true: for what other tasks, processes and servers do in their own time (seconds)."""
-    async with asyncio.timeout(within):
-        while not await ask():  # noqa: ASYNC110 - what is asked sends no events
-            await asyncio.sleep(0.01)
+    answer: Any = None
+    try:
+        async with asyncio.timeout(within):
+            while not answer:
+                answer = ask()
+                if isawaitable(answer):
+                    answer = await answer
+                if not answer:
+                    await asyncio.sleep(0.01)
+    except TimeoutError:
+        message = f"not within {within:g} s: {_spelled(ask)}; the last answer was {answer!r}"
+        raise AssertionError(message) from None
+
+
+def _spelled(ask: Callable[[], Any]) -> str:
+    """Return how the source spells a question."""
+    try:
+        return " ".join(getsource(ask).split())
+    except (OSError, TypeError):  # not a function
+        return repr(ask)
 
 
 async def somebody_waits(pg: asyncpg.Connection) -> None:
