@@ -4,7 +4,9 @@ import asyncpg
 import pytest
 
 from aiosess._postgres import upkeep
-from tests.world.site import age, make_app, visit
+from tests.world.ageing import age
+from tests.world.app import make_app
+from tests.world.site import visit
 
 
 async def test_marks_of_more_sessions_are_dropped(

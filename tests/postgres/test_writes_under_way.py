@@ -4,9 +4,9 @@ import asyncio
 import gc
 
 import asyncpg
-from aiosess._postgres.store import carried_through
 
 from aiosess import events
+from aiosess._postgres.carried_through import carried_through
 from tests.world.app import make_app
 from tests.world.site import visit
 from tests.world.waiting import eventually, somebody_waits

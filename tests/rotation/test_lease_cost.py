@@ -3,7 +3,10 @@
 import asyncpg
 import pytest
 
-from tests.world.site import logged_pool, make_app, make_due, visit
+from tests.world.ageing import make_due
+from tests.world.app import make_app
+from tests.world.databases import logged_pool
+from tests.world.site import visit
 
 OWNER, OTHER = b"User-Agent: Firefox", b"User-Agent: curl/8.16.0"
 

@@ -6,7 +6,10 @@ import asyncpg
 import pytest
 
 from aiosess import events
-from tests.world.site import Site, age, eventually, make_app, visit
+from tests.world.ageing import age
+from tests.world.app import make_app
+from tests.world.site import Site, visit
+from tests.world.waiting import eventually
 
 
 @pytest.fixture
