@@ -76,6 +76,7 @@ async def warm(empty_dsn: str, empty: asyncpg.Connection) -> AsyncIterator[Site]
         yield site
 
 
+@pytest.mark.threat("DB-19")
 @pytest.mark.parametrize("change", CHANGES)
 async def test_open_connections_go_on(warm: Site, empty: asyncpg.Connection, change: str) -> None:
     """Every operation works on a connection that was in use before the tables changed."""
@@ -87,6 +88,7 @@ async def test_open_connections_go_on(warm: Site, empty: asyncpg.Connection, cha
     assert before == after
 
 
+@pytest.mark.threat("DB-19")
 @pytest.mark.parametrize("change", CHANGES)
 async def test_application_starts_on_changed_tables(empty_dsn: str, empty: asyncpg.Connection, change: str) -> None:
     """Every operation works in an application that starts after the tables changed."""
@@ -96,6 +98,7 @@ async def test_application_starts_on_changed_tables(empty_dsn: str, empty: async
         await use_everything(site, empty)
 
 
+@pytest.mark.threat("DB-19")
 async def test_statements_keep_their_types(empty_dsn: str, empty: asyncpg.Connection) -> None:
     """What a statement takes and returns has the same types whatever the types of the columns are."""
 
