@@ -115,8 +115,7 @@ class Admission:
         verdict = judge(row, known.token, now, config)
         if not await self._follow(visit, row, known.token, verdict, now):
             return False
-        is_done = verdict.meaning is Meaning.CURRENT and not (verdict.settles or verdict.mints)
-        if is_done and visit.row is row:
+        if verdict.is_steady and visit.row is row:
             until = min(current_until(row, config), row.last_active_at + touch_after(row, config))
             # The database's clock may be put right meanwhile.
             seconds = min(until - now, config.touch_interval).total_seconds()

@@ -74,7 +74,7 @@ class Installation:
             logins=logins,
             endings=endings,
             clock=clock,
-            form_keys=tuple(keyring.form_keys),
+            form_keys=keyring.form_keys,
             config=config,
         )
         successors = Successors(rows, transport, clock, config)
