@@ -161,7 +161,7 @@ class Gate:
         where case when user_id like 'slow%' then pg_advisory_xact_lock_shared(1) is not null else true end
     """
     STOPPED = """
-        from pg_locks join pg_stat_activity using (pid)
+        from pg_locks join pg_database d on d.oid = database
         where datname = current_database() and locktype = 'advisory' and not granted
     """
 

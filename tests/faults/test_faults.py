@@ -258,9 +258,10 @@ async def test_login_that_times_out_is_not_carried_out_later(dsn: str, pg: async
         async with pg.transaction():
             await pg.execute("select from aiosess_logins for update")
             assert (await site.present("none", "/login/ada", method="POST")).status == 503
+            # Who waits for a row waits for a transaction, which belongs to no database, and has the table locked.
             waiting = """
-                select from pg_locks join pg_stat_activity using (pid)
-                where datname = current_database() and not granted
+                select from pg_locks w join pg_locks t using (pid) join pg_database d on d.oid = t.database
+                where datname = current_database() and not w.granted
             """
             await eventually(lambda: pg.fetchval(f"select not exists ({waiting})"))
         assert [(await site.present(token)).user for token in tokens] == ["ada", "ada"]

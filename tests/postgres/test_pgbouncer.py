@@ -174,7 +174,7 @@ async def test_migration_runs_through_pgbouncer(bouncer_dsn: str, pg: asyncpg.Co
         async with asyncpg.create_pool(bouncer_dsn, min_size=0, max_size=5, statement_cache_size=0) as pool:
             async with visit(make_app("", pool=pool, schema="bounced")) as site:
                 assert await (await (await site.browser()).login("ada")).user() == "ada"
-            locks = "from pg_locks join pg_stat_activity using (pid) where datname = current_database()"
+            locks = "from pg_locks join pg_database d on d.oid = database where datname = current_database()"
             assert await pg.fetchval(f"select count(*) {locks} and locktype = 'advisory'") == 0
     finally:
         await pg.execute("drop schema if exists bounced cascade")

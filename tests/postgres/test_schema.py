@@ -150,9 +150,8 @@ async def test_ten_processes_migrate_at_once(empty_dsn: str, empty: asyncpg.Conn
         ]
 
         all_wait = """
-            select count(*) = 10 from pg_locks
-            where database = (select oid from pg_database where datname = current_database())
-                and locktype = 'advisory' and not granted
+            select count(*) = 10 from pg_locks join pg_database d on d.oid = database
+            where datname = current_database() and locktype = 'advisory' and not granted
         """
         await eventually(lambda: empty.fetchval(all_wait), within=60)
     assert [await process.wait() for process in processes] == [0] * 10
