@@ -10,7 +10,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 TOO_OLD = import sys; v = sys.version_info; v >= (3, 11) or sys.exit("aiosess needs Python 3.11 or newer; \
 	this is %d.%d.%d. Give PYTHON=python3.12" % v[:3])
 
-.PHONY: help demo test mutants bench soak clean
+# Each worker has a PostgreSQL of its own. A worker that is idle takes tests from the end of the list of another, so tests of
+# one file mostly stay together and share what it starts. WORKERS=0 runs everything in one process.
+WORKERS ?= logical
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=8 --dist=worksteal
+QUICK := $(addprefix tests/,token client web house) $(addprefix tests/test_,bounded_map.py config.py event_hook.py events.py)
+
+.PHONY: help demo test quick check mutants bench soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,7 +24,9 @@ help:
 	@echo "  PORT=9000        on another port"
 	@echo "  TLS=1            over https, with a certificate made for it"
 	@echo "  FAST=1           tokens are replaced every 30 s, to see how a theft is found"
-	@echo "make test          lint, check types and layers, run every test"
+	@echo "make test          lint, check types and layers, run every test: 5 minutes on two cores"
+	@echo "  PYTHON=…         with another Python; give VENV=.venv-3.13 too, to keep the usual one"
+	@echo "make quick         the same with the pure and the web tests only: 90 seconds"
 	@echo "make mutants       change aiosess/_token and the SQL in small ways, each of which a test has to notice"
 	@echo "make bench         measure against other ways, into bench/results/ (needs wrk and redis-server)"
 	@echo "make soak          ten minutes of faults; SOAK=--thieves adds thieves"
@@ -28,12 +36,18 @@ help:
 demo: $(VENV)/.demo
 	@exec $(BIN)/python -m demo --port $(PORT) $(if $(filter-out 0,$(TLS)),--tls) $(if $(filter-out 0,$(FAST)),--fast)
 
-test: $(VENV)/.test
+# AIOSESS_NIGHTLY=1 makes tests search deeper, which takes hours. A measured coverage is of the whole suite only.
+test: check
+	@echo "pytest" && $(PYTEST) --cov --cov-report=term-missing:skip-covered
+
+quick: check
+	@echo "pytest $(QUICK)" && $(PYTEST) -q $(QUICK)
+
+check: $(VENV)/.test
 	@echo "ruff check" && $(BIN)/ruff check --quiet .
 	@echo "ruff format" && $(BIN)/ruff format --check --quiet .
 	@echo "mypy" && $(BIN)/mypy --no-error-summary
 	@echo "import-linter" && $(BIN)/lint-imports --no-logo --no-cache
-	@echo "pytest" && $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
 # mutmut remembers earlier verdicts, also those that a new test would change: each run starts from nothing. It changes
 # functions only; the second program changes what stands outside of them, the third the statements in sql/.
@@ -60,6 +74,6 @@ soak: $(VENV)/.bench
 	@$(BIN)/python -m bench.soak $(SOAK)
 
 clean:
-	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venv-* build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache mutants
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
