@@ -19,7 +19,11 @@ from aiosess._postgres.schema import prepare
 from aiosess._signals import Signals
 from aiosess.config import SessionConfig
 from aiosess.embedded import EmbeddedPostgres
+from tests.world.app import make_app
+from tests.world.browser import Browser
 from tests.world.databases import drop_database, make_database
+from tests.world.site import Site, visit
+from tests.world.waiting import Gate
 
 NIGHTLY = os.environ.get("AIOSESS_NIGHTLY") == "1"
 NIGHTLY_TIMEOUT = 6 * 3600  # seconds: the longest nightly test searches 10,000 histories
@@ -121,3 +125,37 @@ async def pg(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 def happened() -> list[events.Event]:
     """Return the list that events go to."""
     return []
+
+
+@pytest.fixture
+async def site(request: pytest.FixtureRequest, dsn: str, happened: list[events.Event]) -> AsyncIterator[Site]:
+    """
+    Run the application of tests.world.app; its events go to `happened`.
+
+    ``@pytest.mark.site(*routes, **options)`` on a test or a file adds routes and options of make_app().
+    """
+    routes: list[Any] = []
+    options: dict[str, Any] = {"on_event": happened.append}
+    for marker in reversed(list(request.node.iter_markers("site"))):  # the test's own marker comes last
+        routes += marker.args
+        options |= marker.kwargs
+    async with visit(make_app(dsn, *routes, **options)) as site:
+        yield site
+
+
+@pytest.fixture
+async def browser(site: Site) -> Browser:
+    """Return a browser without a session."""
+    return await site.browser()
+
+
+@pytest.fixture
+async def ada(site: Site) -> Browser:
+    """Return a browser that ada is signed in with."""
+    return await (await site.browser()).login("ada")
+
+
+@pytest.fixture
+def gate(site: Site) -> Gate:
+    """Return the gate that the handler of /gate waits at."""
+    return site.gate

@@ -13,7 +13,7 @@ from schemathesis import GenerationMode
 
 from tests.world.ageing import age
 from tests.world.browser import Browser
-from tests.world.devices import OURS, PAGE, STALE, UNKNOWN, add_sessions, own_id, page_site, signed_in
+from tests.world.devices import OURS, PAGE, STALE, UNKNOWN, add_sessions, page_site, signed_in
 from tests.world.site import Site
 
 SignIn = Callable[[], tuple[str, str, str]]
@@ -40,7 +40,7 @@ async def test_list(dsn: str) -> None:
     async with page_site(dsn) as site:
         browser, other = await signed_in(site), await signed_in(site)
         content = await listed(browser)
-        ids = [await own_id(browser), await own_id(other)]
+        ids = [str(await browser.session_id()), str(await other.session_id())]
     assert {name: content[name] for name in ("total", "page", "pages")} == {"total": 2, "page": 1, "pages": 1}
     assert [session["id"] for session in content["sessions"]] == ids
     assert [session["is_current"] for session in content["sessions"]] == [True, False]
@@ -63,9 +63,9 @@ async def test_end_one(dsn: str) -> None:
     """Ending another session leaves this one; ending this one signs out."""
     async with page_site(dsn) as site:
         browser, other = await signed_in(site), await signed_in(site)
-        response = await post(browser, f"{await own_id(other)}/end")
+        response = await post(browser, f"{await other.session_id()}/end")
         assert await response.json() == {"ended": 1, "signed_in": True}
-        response = await post(browser, f"{await own_id(browser)}/end")
+        response = await post(browser, f"{await browser.session_id()}/end")
         assert await response.json() == {"ended": 1, "signed_in": False}
         assert [browser.token, await other.user()] == [None, None]
 
@@ -92,7 +92,7 @@ async def test_old_sign_in(dsn: str, pg: asyncpg.Connection) -> None:
     async with page_site(dsn, reauthenticate="/prove") as site:
         browser, other = await signed_in(site), await signed_in(site)
         await age(pg, STALE)
-        for path in ("end-others", "sign-out-everywhere", f"{await own_id(other)}/end", f"{UNKNOWN}/end"):
+        for path in ("end-others", "sign-out-everywhere", f"{await other.session_id()}/end", f"{UNKNOWN}/end"):
             response = await post(browser, path)
             problem = await response.json()
             assert (response.status, response.content_type) == (403, "application/problem+json")

@@ -19,7 +19,7 @@ from aiosess.devices.geoip import GeoIPFile
 from aiosess.devices.negotiation import best_language
 from aiosess.devices.texts import ENGLISH, GERMAN, Translation, translations
 from tests.world.app import make_app
-from tests.world.devices import PAGE, own_id, page_site, send, signed_in
+from tests.world.devices import PAGE, page_site, send, signed_in
 from tests.world.geoip import write_geoip
 from tests.world.site import visit
 
@@ -117,7 +117,7 @@ async def test_escaping_does_not_depend_on_the_application(dsn: str, pg: asyncpg
     async with visit(app) as site:
         browser = await signed_in(site)
         await pg.execute("update aiosess_sessions set device_name = $1, ip = $1, user_agent = $1", HOSTILE)
-        paths = ["/own"] if embedded else [PAGE, f"{PAGE}/list", f"{PAGE}/{await own_id(browser)}/end"]
+        paths = ["/own"] if embedded else [PAGE, f"{PAGE}/list", f"{PAGE}/{await browser.session_id()}/end"]
         for path in paths:
             text = await (await browser.get(path)).text()
             assert HOSTILE not in text
@@ -139,7 +139,7 @@ async def test_list_in_a_page_of_the_application(dsn: str) -> None:
         browser, other = await signed_in(site), await signed_in(site)
         text = await (await browser.get("/account-of/?page=7")).text()
         assert text.startswith("<h1>Account</h1>")
-        assert f'href="{PAGE}/{await own_id(other)}/end"' in text
+        assert f'href="{PAGE}/{await other.session_id()}/end"' in text
         assert "devices.css?v=" in text
         assert "<html" not in text
         assert (await (await site.browser()).get("/account-of/")).status == 401
@@ -168,7 +168,7 @@ async def test_sub_application(dsn: str) -> None:
     async with visit(app) as site:
         browser, other = await signed_in(site), await signed_in(site)
         text = await (await browser.get("/me/devices")).text()
-        assert f'href="/me/devices/{await own_id(other)}/end"' in text
+        assert f'href="/me/devices/{await other.session_id()}/end"' in text
         assert 'data-events="/me/devices/events"' in text
         assert 'src="/me/devices/devices.js?v=' in text
         description = await (await browser.get("/me/devices/openapi.json")).json()

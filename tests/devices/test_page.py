@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ import aiosess
 from aiosess.devices import local_path
 from tests.world.ageing import age
 from tests.world.app import make_app
-from tests.world.databases import logged_pool
+from tests.world.databases import logged_pool, session_count
 from tests.world.devices import (
     OURS,
     PAGE,
@@ -27,7 +26,6 @@ from tests.world.devices import (
     WAYS,
     add_sessions,
     form_token,
-    own_id,
     page_site,
     send,
     signed_in,
@@ -36,17 +34,7 @@ from tests.world.relay import relayed
 from tests.world.site import Site, visit
 from tests.world.wire import request_bytes
 
-
-@pytest.fixture
-async def site(dsn: str) -> AsyncIterator[Site]:
-    """Return a site whose page asks at /prove who the user is."""
-    async with page_site(dsn, reauthenticate="/prove", after_logout="/public") as site:
-        yield site
-
-
-async def count(pg: asyncpg.Connection) -> int:
-    """Count the sessions."""
-    return int(await pg.fetchval("select count(*) from aiosess_sessions"))
+pytestmark = pytest.mark.site(page={"reauthenticate": "/prove", "after_logout": "/public"})  # /prove proves who it is
 
 
 # The list
@@ -154,7 +142,7 @@ async def test_text_browser(site: Site) -> None:
 async def test_end_one(site: Site) -> None:
     """Link, question, form: the other session ends, this one stays, and the list says so once."""
     browser, other = await signed_in(site), await signed_in(site, headers=SAFARI)
-    path = f"{await own_id(other)}/end"
+    path = f"{await other.session_id()}/end"
     assert f'href="{PAGE}/{path}"' in await (await browser.get(PAGE)).text()
     question = await (await browser.get(f"{PAGE}/{path}")).text()
     assert "End this session?" in question
@@ -189,7 +177,7 @@ async def test_end_this_one(site: Site, pg: asyncpg.Connection) -> None:
     """Signing out here needs no fresh proof; it clears the cookie and leaves the others."""
     browser, other = await signed_in(site), await signed_in(site)
     await age(pg, STALE)
-    path = f"{await own_id(browser)}/end"
+    path = f"{await browser.session_id()}/end"
     assert "Sign out on this device?" in await (await browser.get(f"{PAGE}/{path}")).text()
     assert (await send(browser, path)).headers["Location"] == "/public"
     assert browser.token is None
@@ -210,7 +198,7 @@ async def test_foreign_and_unknown_sessions_are_alike(site: Site, accept: str) -
     """Somebody else's session, one that never was and what is no id get the same 404, and nothing ends."""
     browser, grace = await signed_in(site), await signed_in(site, "grace")
     headers, data = OURS | {"Accept": accept}, {"csrf_token": await form_token(browser)}
-    foreign = await own_id(grace)
+    foreign = str(await grace.session_id())
     answers = [
         await browser.post(f"{PAGE}/{session}/end", data=data, headers=headers)
         for session in (foreign, UNKNOWN, "x", "..%2f", foreign.upper())
@@ -229,7 +217,7 @@ async def test_only_own_sessions_are_listed(site: Site) -> None:
     """Nothing of another user's sessions is on the page."""
     browser, grace = await signed_in(site), await signed_in(site, "grace", SAFARI)
     text = await (await browser.get(PAGE)).text()
-    assert await own_id(grace) not in text
+    assert str(await grace.session_id()) not in text
     assert "Safari" not in text
 
 
@@ -258,7 +246,7 @@ async def test_nothing_on_the_page_is_a_credential(site: Site, pg: asyncpg.Conne
 async def test_ending_others_needs_a_recent_proof(site: Site, pg: asyncpg.Connection, way: str, method: str) -> None:
     """With an old sign-in every way to end others leads to the proof, and from there back; nothing has changed."""
     browser, other = await signed_in(site), await signed_in(site)
-    path = f"{await own_id(other)}/end" if way == "one" else way
+    path = f"{await other.session_id()}/end" if way == "one" else way
     token = await form_token(browser)
     await age(pg, STALE)
     response = await (browser.get(f"{PAGE}/{path}") if method == "get" else send(browser, path, token))
@@ -305,7 +293,7 @@ async def test_page_for_the_proof_with_a_query(dsn: str, pg: asyncpg.Connection)
 async def test_headers(site: Site, path: str) -> None:
     """Every response of the page forbids foreign and inline content, frames, sniffing, referrers and storing."""
     browser = await signed_in(site)
-    response = await browser.client.get(PAGE + path.replace("THIS", await own_id(browser)))
+    response = await browser.client.get(PAGE + path.replace("THIS", str(await browser.session_id())))
     policy = dict(part.strip().partition(" ")[::2] for part in response.headers["Content-Security-Policy"].split(";"))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
     assert {policy[name] for name in ("script-src", "style-src", "connect-src", "form-action")} == {"'self'"}
@@ -336,7 +324,7 @@ async def test_headers_of_refusals(site: Site) -> None:
 async def test_scripts_off(site: Site) -> None:
     """Every control of the page is a link or a form's button, so that nothing needs a script."""
     browser, other = await signed_in(site), await signed_in(site)
-    below = ("", f"/{await own_id(other)}/end", "/end-others", "/sign-out-everywhere")
+    below = ("", f"/{await other.session_id()}/end", "/end-others", "/sign-out-everywhere")
     pages = [await (await browser.get(PAGE + path)).text() for path in below]
     assert "<button" not in pages[0]
     assert re.findall(r'<a class="as-button[^"]*" href="([^"]+)"', pages[0])[1:] == [PAGE + path for path in below[1:]]
@@ -463,7 +451,7 @@ async def test_forms_of_other_sites_and_sessions(site: Site, pg: asyncpg.Connect
     )
     for given, headers in tries:
         assert (await browser.post(path, data={"csrf_token": given}, headers=headers)).status == 403
-    assert await count(pg) == 2
+    assert await session_count(pg) == 2
 
 
 @pytest.mark.threat("CSR-02")
@@ -483,7 +471,14 @@ async def test_looking_changes_nothing(site: Site, pg: asyncpg.Connection) -> No
     await browser.get("/me")
     await site.installation.upkeep.flush()
     before = await pg.fetch("select * from aiosess_sessions order by id")
-    for path in ("", "/list", "/end-others", "/sign-out-everywhere", f"/{await own_id(other)}/end", "/openapi.json"):
+    for path in (
+        "",
+        "/list",
+        "/end-others",
+        "/sign-out-everywhere",
+        f"/{await other.session_id()}/end",
+        "/openapi.json",
+    ):
         assert (await browser.get(PAGE + path)).status == 200
         await browser._finished(await browser.client.head(PAGE + path))
     assert await pg.fetch("select * from aiosess_sessions order by id") == before
@@ -540,7 +535,7 @@ async def test_outage(dsn: str, accept: str) -> None:
 async def test_find(site: Site) -> None:
     """find() returns a session of the same user, and knows whether it is the current one."""
     browser, other, grace = await signed_in(site), await signed_in(site), await signed_in(site, "grace")
-    ids = [await own_id(who) for who in (browser, other, grace)]
+    ids = [str(await who.session_id()) for who in (browser, other, grace)]
     found = [await browser.run(lambda sessions, wanted=wanted: sessions.find(wanted)) for wanted in ids[:2]]
     assert [(str(session.id), session.is_current) for session in found] == [(ids[0], True), (ids[1], False)]
     for wanted in (ids[2], str(uuid4()), "x"):

@@ -18,7 +18,7 @@ from aiosess.session import Tally
 from tests.world.app import make_app
 from tests.world.browser import Browser
 from tests.world.databases import logged_pool
-from tests.world.devices import PAGE, own_id, page_site, signed_in
+from tests.world.devices import PAGE, page_site, signed_in
 from tests.world.relay import relayed
 from tests.world.site import visit
 from tests.world.waiting import eventually
@@ -74,7 +74,7 @@ async def test_an_open_page_is_told_of_comings_and_goings(dsn: str) -> None:
             other = await signed_in(elsewhere)
             name, told = await events.next()
             assert (name, told) == ("list", await stamp(browser))
-            assert await own_id(other) in await (await browser.get(f"{PAGE}/list")).text()
+            assert str(await other.session_id()) in await (await browser.get(f"{PAGE}/list")).text()
             await other.run(lambda sessions: sessions.logout())
             assert await events.next() == ("list", await stamp(browser))
 

@@ -26,6 +26,7 @@ from aiosess.embedded import _INSTALLED, EmbeddedPostgres
 from aiosess.errors import InvalidData
 from tests.world.ageing import age, make_due
 from tests.world.app import SECRET, make_app
+from tests.world.cookies import session_id
 from tests.world.site import Site, visit
 from tests.world.wire import request_bytes, set_cookies
 
@@ -45,25 +46,6 @@ HOSTILE = [
     "null",
     "1); delete from aiosess_sessions; select (1",
 ]
-
-
-@pytest.fixture
-async def site(dsn: str, happened: list[events.Event]) -> AsyncIterator[Site]:
-    """Run the application under test."""
-    async with visit(make_app(dsn, on_event=happened.append)) as site:
-        yield site
-
-
-async def login(site: Site, user: str = "ada") -> str:
-    """Sign in and return the token."""
-    token = (await site.present("none", f"/login/{user}", method="POST")).token
-    assert token
-    return token
-
-
-def session_id(token: str) -> UUID:
-    """Return the session that a token belongs to."""
-    return Keyring(SECRET).verify(token, "aiosess").session_id
 
 
 async def fill(pg: asyncpg.Connection, count: int, *, expired: int = 0, users: int = 1000) -> None:
@@ -93,8 +75,8 @@ async def fill(pg: asyncpg.Connection, count: int, *, expired: int = 0, users: i
 
 async def test_list_for_user_has_the_live_sessions_latest_first(site: Site, pg: asyncpg.Connection) -> None:
     """A user's live sessions come with the most recently active one first; others' and expired ones do not come."""
-    tokens = [await login(site) for _ in range(4)]
-    await login(site, "bob")
+    tokens = [await site.login() for _ in range(4)]
+    await site.login("bob")
     for place, token in enumerate(tokens):
         await age(pg, [300, 100, 200, 40 * 86_400][place], f"id = '{session_id(token)}'")
     listed = await site.store.list_for_user("ada")
@@ -106,7 +88,7 @@ async def test_list_for_user_has_the_live_sessions_latest_first(site: Site, pg: 
 @pytest.mark.parametrize("user_id", ["Ada", "ada ", "АДА", "é", "e\u0301", "a" * 512, "'; --"])
 async def test_user_ids_are_exact(site: Site, user_id: str) -> None:
     """User ids are compared byte by byte: case, spaces and Unicode forms make other users."""
-    token = await login(site)
+    token = await site.login()
     assert await site.store.list_for_user(user_id) == []
     assert await site.store.revoke_user(user_id) == 0
     assert (await site.present(token)).user == "ada"
@@ -123,7 +105,7 @@ async def test_impossible_user_ids_are_refused(site: Site, user_id: Any) -> None
 @pytest.mark.parametrize("form", [UUID, str])
 async def test_revoke_ends_one_session(site: Site, happened: list[events.Event], form: type[Any]) -> None:
     """Revoking ends that session, given as UUID or text, tells it once, and leaves the others alone."""
-    first, second = await login(site), await login(site)
+    first, second = await site.login(), await site.login()
     happened.clear()
     await site.store.revoke(form(str(session_id(first))))
     assert [(await site.present(token)).user for token in (first, second)] == [None, "ada"]
@@ -135,7 +117,7 @@ async def test_revoke_ends_one_session(site: Site, happened: list[events.Event],
 @pytest.mark.parametrize("wrong", [UUID(int=1), str(UUID(int=1)), "", "x", "' or true --", "\0", 7, None])
 async def test_revoke_of_nothing_is_not_found(site: Site, wrong: Any) -> None:
     """An unknown id and what is no id at all are the same error, and end nothing."""
-    token = await login(site)
+    token = await site.login()
     with pytest.raises(SessionNotFound, match="no such session"):
         await site.store.revoke(wrong)
     assert (await site.present(token)).user == "ada"
@@ -143,7 +125,7 @@ async def test_revoke_of_nothing_is_not_found(site: Site, wrong: Any) -> None:
 
 async def test_ended_and_expired_sessions_are_not_found(site: Site, pg: asyncpg.Connection) -> None:
     """Sessions that have ended, by decision or by time, cannot be revoked again."""
-    ended, expired = session_id(await login(site)), session_id(await login(site))
+    ended, expired = session_id(await site.login()), session_id(await site.login())
     await site.store.revoke(ended)
     await age(pg, 40 * 86_400)
     for each in (ended, expired):
@@ -153,8 +135,8 @@ async def test_ended_and_expired_sessions_are_not_found(site: Site, pg: asyncpg.
 
 async def test_revoke_user_ends_all_of_a_users_sessions(site: Site, happened: list[events.Event]) -> None:
     """All sessions of one user end, each is told, and the number is returned; others' go on."""
-    tokens = [await login(site) for _ in range(3)]
-    other = await login(site, "bob")
+    tokens = [await site.login() for _ in range(3)]
+    other = await site.login("bob")
     happened.clear()
     assert await site.store.revoke_user("ada") == 3
     assert [(await site.present(token)).user for token in tokens] == [None] * 3
@@ -274,7 +256,7 @@ async def test_sweep_that_fails_disturbs_nobody(
     site: Site, pg: asyncpg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When the server refuses the sweep, the background goes on, and so do requests."""
-    token = await login(site)
+    token = await site.login()
     await fill(pg, 0, expired=5)
     await pg.execute(
         """
@@ -322,7 +304,7 @@ async def test_dump_holds_no_token_and_no_secret(site: Site, dsn: str, pg: async
     """A dump of a thousand sessions, rotated and promoted ones among them, holds nothing that gets anybody in."""
     tokens: list[str] = []
     for begin in range(0, 1000, 50):
-        tokens += await asyncio.gather(*(login(site, f"user{begin + n}") for n in range(50)))
+        tokens += await asyncio.gather(*(site.login(f"user{begin + n}") for n in range(50)))
     await make_due(pg)
     for first in tokens[:50]:
         successor = (await site.present(first)).token
@@ -498,10 +480,10 @@ async def test_requests_never_scan_the_table(large: tuple[asyncpg.Pool, asyncpg.
     """Logins with their cap, requests, rotation, touches, lists and revocations read 50,000 sessions by index only."""
     pool, pg = large
     async with visit(make_app("", pool=pool, max_sessions_per_user=3)) as site:
-        await login(site, "user1")  # plans and prepares
+        await site.login("user1")  # plans and prepares
         before = {table: await statistics(pool, pg, table) for table in ("aiosess_sessions", "aiosess_logins")}
         for _ in range(10):
-            token = await login(site, "user1")  # evicts
+            token = await site.login("user1")  # evicts
             reply = await site.present(token, "/do/rotate", method="POST")
             assert reply.token
             token = reply.token

@@ -15,99 +15,22 @@ from aiohttp import web
 
 from aiosess import events
 from aiosess._token.keys import Keyring
-from aiosess._token.token import Token, new_token
+from aiosess._token.token import new_token
+from tests.rotation.routes import ROUTES
 from tests.world.ageing import age, make_due
 from tests.world.app import NEW_SECRET, SECRET, make_app
+from tests.world.cookies import read, sign
 from tests.world.databases import cut_connections
 from tests.world.site import Site, visit
 from tests.world.waiting import Gate, eventually, somebody_waits
-from tests.world.wire import Reply, request_bytes
+from tests.world.wire import NAVIGATION, Reply, request_bytes
 
-KEYS = Keyring(SECRET)
-NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
-FRESH_WITHIN = timedelta(minutes=5)
+pytestmark = pytest.mark.site(*ROUTES)
 
 ENDINGS = {
     "revoked": "delete from aiosess_sessions",
     "expired": "update aiosess_sessions set expires_at = now() - interval '1 second'",
 }
-
-
-async def answer_fresh(request: web.Request) -> web.Response:
-    """Say whether the user has proved lately who they are."""
-    return web.json_response({"user": request["sessions"].user_id, "fresh": request["sessions"].is_fresh(FRESH_WITHIN)})
-
-
-async def answer_cached(request: web.Request) -> web.Response:
-    """Answer with the Cache-Control that was asked for, and look at nobody."""
-    return web.Response(headers={"Cache-Control": request.query["control"]})
-
-
-async def fail(request: web.Request) -> web.Response:
-    """Return a status, or raise what becomes a 500."""
-    if "status" in request.query:
-        return web.Response(status=int(request.query["status"]))
-    message = "as the test wants it"
-    raise RuntimeError(message)
-
-
-async def mark(request: web.Request) -> web.Response:
-    """Set a key of the data."""
-    await request["sessions"].set("key", "value")
-    return web.Response()
-
-
-@pytest.fixture
-def gate() -> Gate:
-    """Return the gate of /gate."""
-    return Gate()
-
-
-@pytest.fixture
-def app(dsn: str, gate: Gate, happened: list[events.Event]) -> web.Application:
-    """Return the application under test."""
-
-    async def wait(request: web.Request) -> web.Response:
-        user = request["sessions"].user_id
-        await gate.wait()
-        if "writes" in request.query:
-            await request["sessions"].set("key", "value")
-        return web.json_response({"user": user})
-
-    return make_app(
-        dsn,
-        web.get("/gate", wait),
-        web.get("/fresh", answer_fresh),
-        web.get("/cached", answer_cached),
-        web.get("/fail", fail),
-        web.post("/mark", mark),
-        on_event=happened.append,
-    )
-
-
-@pytest.fixture
-async def site(app: web.Application, gate: Gate) -> AsyncIterator[Site]:
-    """Run the application under test."""
-    async with visit(app) as site:
-        yield site
-        gate.opened.set()  # the server waits for its handlers
-
-
-def read(token: str) -> Token:
-    """Return what a cookie's value spells."""
-    return KEYS.verify(token, "aiosess")
-
-
-def sign(token: Token) -> str:
-    """Return the cookie's value of a token."""
-    return KEYS.sign(token, "aiosess")
-
-
-async def login(site: Site, user: str = "ada") -> str:
-    """Sign in and return the token."""
-    token = (await site.present("none", f"/login/{user}", method="POST")).token
-    assert token
-    return token
 
 
 async def minted(site: Site, pg: asyncpg.Connection, token: str) -> str:
@@ -121,7 +44,7 @@ async def minted(site: Site, pg: asyncpg.Connection, token: str) -> str:
 
 async def promoted(site: Site, pg: asyncpg.Connection) -> tuple[str, str]:
     """Sign in, rotate once, and return the old and the new token; the new one is not settled yet."""
-    old = await login(site)
+    old = await site.login()
     new = await minted(site, pg, old)
     reply = await site.present(new)
     assert (reply.user, reply.token) == ("ada", None)
@@ -159,7 +82,7 @@ def of_kind(happened: list[events.Event], kind: type[events.Event]) -> list[Any]
 
 async def test_current_token_is_accepted_and_kept(site: Site, pg: asyncpg.Connection) -> None:
     """The current token is accepted, nothing is written and no cookie goes out."""
-    token = await login(site)
+    token = await site.login()
     before = await row(pg)
     reply = await site.present(token)
     assert (reply.user, reply.token) == ("ada", None)
@@ -169,7 +92,7 @@ async def test_current_token_is_accepted_and_kept(site: Site, pg: asyncpg.Connec
 
 async def test_first_token_needs_no_settling(site: Site, pg: asyncpg.Connection) -> None:
     """A login's token counts as settled from the start: no other token of the session may come instead."""
-    await login(site)
+    await site.login()
     assert (await row(pg))["settled_at"] is not None
 
 
@@ -187,7 +110,7 @@ async def test_current_token_settles_after_the_overlap(
 
 async def test_due_token_gets_a_successor(site: Site, pg: asyncpg.Connection) -> None:
     """After rotate_every a successor of the same session and secret goes out; the row's token stays what it was."""
-    token = await login(site)
+    token = await site.login()
     successor = await minted(site, pg, token)
     old, new = read(token), read(successor)
     assert (new.session_id, new.secret, new.version, new.parent_id) == (old.session_id, old.secret, 2, old.id)
@@ -211,7 +134,7 @@ async def test_when_a_successor_is_due(
     mints: bool,
 ) -> None:
     """A successor is due when the token is settled for the overlap and was promoted rotate_every ago."""
-    token = await login(site)
+    token = await site.login()
     await pg.execute(
         """
         update aiosess_sessions set
@@ -229,7 +152,7 @@ async def test_time_alone_makes_a_successor_due(dsn: str, pg: asyncpg.Connection
     """A token that comes again and again is judged anew when its time has come, though nobody changes the row."""
     brief = timedelta(milliseconds=50)
     async with visit(make_app(dsn, late_window=brief, rotation_overlap=brief, rotate_every=brief * 20)) as site:
-        token = await login(site)
+        token = await site.login()
         before = await row(pg)
         assert (await site.present(token)).token is None
 
@@ -266,7 +189,7 @@ async def test_time_alone_makes_last_activity_due(
 ) -> None:
     """A token that comes again and again moves last_active_at once touch_interval, or a quarter of idle, is over."""
     async with visit(make_app(dsn, **options)) as site:
-        token = await login(site)
+        token = await site.login()
         before: datetime = (await row(pg))["last_active_at"]
 
         async def is_touched() -> bool:
@@ -283,7 +206,7 @@ async def test_successor_is_promoted_when_presented(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
     """A successor that comes for the first time becomes current, the old one retires; limits and lease do not move."""
-    token = await login(site)
+    token = await site.login()
     successor = await minted(site, pg, token)
     before = await row(pg)
     reply = await site.present(successor)
@@ -378,7 +301,7 @@ async def test_rollback_mints_under_the_lease(site: Site, pg: asyncpg.Connection
 
 async def test_sibling_takes_over(site: Site, pg: asyncpg.Connection, happened: list[events.Event]) -> None:
     """Of two successors of one token the one that is presented last becomes current, and the other one retires."""
-    token = await login(site)
+    token = await site.login()
     first = await minted(site, pg, token)
     await age(pg, 601)
     second = (await site.present(token)).token
@@ -407,7 +330,7 @@ async def test_restored_older_row_heals(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event], lost: int
 ) -> None:
     """When the database goes back in time by some rotations, the newest token moves the row forward again."""
-    token = await login(site)
+    token = await site.login()
     await pg.execute("create temp table backup as select * from aiosess_sessions")
     for _ in range(lost):
         token = await minted(site, pg, token)
@@ -425,7 +348,7 @@ async def test_restored_older_row_heals(
 @pytest.mark.threat("ROT-05")
 async def test_restored_session_can_be_ended(site: Site, pg: asyncpg.Connection) -> None:
     """A session whose end was lost with the database's last minutes is live again, and can be ended again."""
-    token = await login(site)
+    token = await site.login()
     await pg.execute("create temp table backup as select * from aiosess_sessions")
     await site.store.revoke(read(token).session_id)
     assert (await site.present(token)).user is None
@@ -442,7 +365,7 @@ async def test_restored_session_can_be_ended(site: Site, pg: asyncpg.Connection)
 @pytest.mark.threat("ROT-05")
 async def test_going_back_is_told_once(site: Site, pg: asyncpg.Connection, happened: list[events.Event]) -> None:
     """Ten parallel requests with a token from the database's future move the row once and make one event."""
-    token = read(await login(site))
+    token = read(await site.login())
     future = sign(token.successor().successor().successor())
     replies = await asyncio.gather(*(site.present(future) for _ in range(10)))
     assert {reply.user for reply in replies} == {"ada"}
@@ -478,7 +401,7 @@ async def test_thief_and_owner_cannot_both_go_on(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
     """When a thief rotates a copied cookie and goes on, the owner's next request after the late window ends both."""
-    stolen = await login(site)
+    stolen = await site.login()
     thiefs = await minted(site, pg, stolen)
     assert (await site.present(thiefs)).user == "ada"
     await settle(site, pg, thiefs)
@@ -577,7 +500,7 @@ async def test_signing_key_alone_forges_nothing(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event], steps: int
 ) -> None:
     """A token with the right key, session, version and id, but another secret, is anonymous and ends nothing."""
-    token = await login(site)
+    token = await site.login()
     await make_due(pg)
     before, real = await row(pg), read(token)
     guess = new_token(real.session_id, 1, before["ends_at"])
@@ -612,7 +535,7 @@ async def test_row_that_keeps_changing_is_unknown(empty_dsn: str, happened: list
     """A compare-and-set that misses is judged again three times, then it is unknown who asks: 503, cookie kept."""
     connection = await asyncpg.connect(empty_dsn)
     async with visit(make_app(empty_dsn, on_event=happened.append)) as site:
-        token = await login(site)
+        token = await site.login()
         successor = await minted(site, connection, token)
         await connection.execute(
             """
@@ -637,7 +560,7 @@ async def test_row_that_keeps_changing_is_unknown(empty_dsn: str, happened: list
 @pytest.mark.threat("ROT-08")
 async def test_minting_waits_for_the_headers(site: Site, pg: asyncpg.Connection, gate: Gate) -> None:
     """Nothing is minted while the handler runs: the successor is made when the headers are about to go out."""
-    token = await login(site)
+    token = await site.login()
     await make_due(pg)
     response = asyncio.create_task(site.present(token, "/gate"))
     await gate.entered.wait()
@@ -665,7 +588,7 @@ async def test_some_responses_carry_no_successor(
     site: Site, pg: asyncpg.Connection, target: str, headers: tuple[bytes, ...]
 ) -> None:
     """A server's error, a prefetch and a response for shared caches get no successor and leave the lease free."""
-    token = await login(site)
+    token = await site.login()
     await make_due(pg)
     assert (await site.present(token, target, *headers)).token is None
     assert (await row(pg))["mint_until"] is None
@@ -674,7 +597,7 @@ async def test_some_responses_carry_no_successor(
 
 async def test_private_response_carries_a_successor(site: Site, pg: asyncpg.Connection) -> None:
     """A response that only the user's own browser may keep does get the successor, and is then not stored."""
-    token = await login(site)
+    token = await site.login()
     await make_due(pg)
     reply = await site.present(token, "/cached?control=private,+max-age%3D60")
     assert reply.token
@@ -684,7 +607,7 @@ async def test_private_response_carries_a_successor(site: Site, pg: asyncpg.Conn
 @pytest.mark.threat("ROT-01")
 async def test_parallel_requests_get_one_successor(site: Site, pg: asyncpg.Connection) -> None:
     """Fifty parallel requests at the due time are all accepted, and one of them brings the successor."""
-    token = await login(site)
+    token = await site.login()
     await make_due(pg)
     replies = await asyncio.gather(*(site.present(token) for _ in range(50)))
     assert Counter(reply.user for reply in replies) == {"ada": 50}
@@ -694,7 +617,7 @@ async def test_parallel_requests_get_one_successor(site: Site, pg: asyncpg.Conne
 @pytest.mark.threat("ROT-01")
 async def test_two_installations_mint_once(site: Site, pg: asyncpg.Connection, dsn: str) -> None:
     """Two installations that share only the database mint one successor for fifty requests between them."""
-    token = await login(site)
+    token = await site.login()
     async with visit(make_app(dsn)) as other:
         assert (await other.present(token)).user == "ada"
         await make_due(pg)
@@ -712,7 +635,7 @@ async def test_successors_minted_twice_converge(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event], presented: tuple[int, ...]
 ) -> None:
     """Two successors of one token whose responses come in any order leave the browser signed in with either."""
-    token = await login(site)
+    token = await site.login()
     first = await minted(site, pg, token)
     await age(pg, 601)
     second = (await site.present(token)).token
@@ -732,7 +655,7 @@ async def test_lost_successor_logs_nobody_out(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event], seconds: int, *, mints: bool
 ) -> None:
     """When the response with the successor is lost, the old token goes on, and gets another after the lease."""
-    token = await login(site)
+    token = await site.login()
     await minted(site, pg, token)
     await age(pg, seconds)
     reply = await site.present(token)
@@ -749,7 +672,7 @@ async def test_losing_every_other_response_logs_nobody_out(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
     """A browser that loses every second response goes on through ten rotations."""
-    token = await login(site)
+    token = await site.login()
     for _ in range(10):
         await minted(site, pg, token)  # lost
         await age(pg, 601)
@@ -766,7 +689,7 @@ async def test_a_second_upload_is_not_taken_for_a_copy(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
     """Two buffered uploads, one with the old token and one with its successor, leave only one successor about."""
-    old = await login(site)
+    old = await site.login()
     successor = await minted(site, pg, old)  # the uploads leave before anything else is sent with it
     await age(pg, 390)
     assert (await site.present(old)).token is None  # the first upload arrives
@@ -784,7 +707,7 @@ async def test_thief_who_throws_successors_away_is_found(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event], *, changes: bool
 ) -> None:
     """A script that replays a stolen cookie and keeps no new one does not keep the owner from getting one."""
-    stolen = await login(site)
+    stolen = await site.login()
     versions = count()
 
     async def steal() -> Reply:
@@ -814,7 +737,7 @@ async def test_promoting_once_makes_nobody_at_home(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
     """A thief who presents a successor once, and then replays the old cookie, does not take the owner's place."""
-    stolen = await login(site)
+    stolen = await site.login()
     thief, accomplice = b"User-Agent: thief", b"User-Agent: accomplice"
     await make_due(pg)
     first = (await site.present(stolen, "/me", thief)).token or ""
@@ -837,7 +760,7 @@ async def test_promoting_once_makes_nobody_at_home(
 @pytest.mark.threat("ROT-04")
 async def test_stolen_successor_makes_nobody_at_home(site: Site, pg: asyncpg.Connection) -> None:
     """A thief who presents the owner's successor first, and settles it, is not at home in the session."""
-    stolen = await minted(site, pg, await login(site))
+    stolen = await minted(site, pg, await site.login())
     assert (await site.present(stolen, "/me", b"User-Agent: thief")).user == "ada"
     await settle(site, pg, stolen)
     assert (await _moved(site, pg, stolen, b"User-Agent: another thief")).token
@@ -849,7 +772,7 @@ async def test_stolen_successor_makes_nobody_at_home(site: Site, pg: asyncpg.Con
 @pytest.mark.threat("ROT-04")
 async def test_siblings_run_out(site: Site, pg: asyncpg.Connection, happened: list[events.Event]) -> None:
     """Who makes one successor after the other current ends the session before the row forgets that one was."""
-    parent = await login(site)
+    parent = await site.login()
     siblings = [await minted(site, pg, parent), *(sign(read(parent).successor()) for _ in range(8))]
     for sibling in siblings[:8]:
         assert (await site.present(sibling)).user == "ada"
@@ -861,7 +784,7 @@ async def test_siblings_run_out(site: Site, pg: asyncpg.Connection, happened: li
 @pytest.mark.threat("ROT-03")
 async def test_two_addresses_get_no_two_successors_at_once(site: Site, pg: asyncpg.Connection) -> None:
     """After a lost response too, a browser that asks from two addresses at once is given one successor."""
-    token = await login(site)
+    token = await site.login()
     elsewhere = b"User-Agent: its other address"
     assert (await _moved(site, pg, token, elsewhere)).token, "lost"
     await age(pg, 121)
@@ -872,7 +795,7 @@ async def test_two_addresses_get_no_two_successors_at_once(site: Site, pg: async
 async def test_owner_who_moved_is_at_home_when_the_token_has_settled(site: Site, pg: asyncpg.Connection) -> None:
     """A browser that goes on from another address is the holder from the next token that it settles."""
     moved = b"User-Agent: elsewhere"
-    successor = (await _moved(site, pg, await login(site), moved)).token or ""
+    successor = (await _moved(site, pg, await site.login(), moved)).token or ""
     assert (await site.present(successor, "/me", moved)).user == "ada"
     await settle(site, pg, successor)
     assert (await _moved(site, pg, successor, moved)).token
@@ -883,7 +806,7 @@ async def test_owner_who_moved_is_at_home_when_the_token_has_settled(site: Site,
 async def test_who_rotates_is_at_home(site: Site, pg: asyncpg.Connection) -> None:
     """The client that calls rotate() is the holder of the new token, wherever the login came from."""
     moved = b"User-Agent: elsewhere"
-    token = (await site.present(await login(site), "/do/rotate", moved, method="POST")).token or ""
+    token = (await site.present(await site.login(), "/do/rotate", moved, method="POST")).token or ""
     assert (await _moved(site, pg, token, moved)).token
     await age(pg, 61)
     assert (await site.present(token, "/me", moved)).token is None, "the holder waits for longer"
@@ -897,7 +820,7 @@ async def _moved(site: Site, pg: asyncpg.Connection, token: str, agent: bytes) -
 @pytest.mark.threat("ROT-04")
 async def test_others_keep_the_holder_waiting_for_each_token(site: Site, pg: asyncpg.Connection) -> None:
     """Two clients of one browser at once get one successor between them, each time that one is due."""
-    token = await login(site)
+    token = await site.login()
     for _ in range(3):
         await make_due(pg)
         other = await site.present(token, "/me", b"User-Agent: its other address")
@@ -915,7 +838,7 @@ async def test_handler_that_was_overtaken_sends_no_successor(
     site: Site, pg: asyncpg.Connection, gate: Gate, change: str, target: str
 ) -> None:
     """A request that was due when it came, and no longer is when it answers, sends none, also when it has written."""
-    token = await login(site)
+    token = await site.login()
     await make_due(pg)
     slow = asyncio.create_task(site.present(token, target))
     await gate.entered.wait()
@@ -940,7 +863,7 @@ async def test_ending_beats_a_waiting_promotion(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event], ending: str
 ) -> None:
     """A successor whose promotion waits for the row while the session ends is anonymous, and stays so."""
-    successor = await minted(site, pg, await login(site))
+    successor = await minted(site, pg, await site.login())
     happened.clear()
     async with pg.transaction():
         await pg.execute(ENDINGS[ending])
@@ -956,7 +879,7 @@ async def test_ending_beats_a_waiting_promotion(
 @pytest.mark.parametrize("ending", ENDINGS)
 async def test_ending_beats_a_waiting_mint(site: Site, pg: asyncpg.Connection, ending: str) -> None:
     """A response that waits for the lease while the session ends carries no successor."""
-    token = await login(site)
+    token = await site.login()
     await make_due(pg)
     async with pg.transaction():
         await pg.execute(ENDINGS[ending])
@@ -974,7 +897,7 @@ async def test_ending_beats_a_waiting_write(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event], target: str, ending: str
 ) -> None:
     """A write that waits for the row while the session ends is told so: 401, no cookie, and the row is still gone."""
-    token = await login(site)
+    token = await site.login()
     happened.clear()
     async with pg.transaction():
         await pg.execute(ENDINGS[ending])
@@ -1024,7 +947,7 @@ WRITES = {
 @pytest.mark.parametrize("way", ["revoke", "revoke_user", "logout", "logout_all"])
 async def test_ending_that_waits_for_a_write_ends(site: Site, pg: asyncpg.Connection, write: str, way: str) -> None:
     """A revocation or logout that meets another request's write of the row waits for it, and then ends the session."""
-    token = await login(site)
+    token = await site.login()
     ending: dict[str, Any] = {
         "revoke": lambda: site.store.revoke(read(token).session_id),
         "revoke_user": lambda: site.store.revoke_user("ada"),
@@ -1045,7 +968,7 @@ async def test_promotion_that_loses_to_another_is_judged_again(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
     """A promotion that waits while a sibling is promoted is judged anew, as the sibling that it now is."""
-    token = await login(site)
+    token = await site.login()
     first = await minted(site, pg, token)
     await age(pg, 601)
     second = (await site.present(token)).token
@@ -1090,7 +1013,7 @@ async def test_rotate_kills_the_old_token_without_alarm(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
     """After rotate() the old token is anonymous at once; the session lives, no theft is seen, no cookie is cleared."""
-    token = await login(site)
+    token = await site.login()
     new = (await site.present(token, "/do/rotate", method="POST")).token
     assert new
     for _ in range(3):
@@ -1107,7 +1030,7 @@ async def test_rotate_kills_the_old_token_without_alarm(
 @pytest.mark.threat("SES-02")
 async def test_rotate_kills_successors_too(site: Site, pg: asyncpg.Connection, happened: list[events.Event]) -> None:
     """A successor that was minted before rotate() and comes after it is anonymous, without alarm."""
-    token = await login(site)
+    token = await site.login()
     successor = await minted(site, pg, token)
     new = (await site.present(token, "/do/rotate", method="POST")).token
     assert new
@@ -1120,7 +1043,7 @@ async def test_rotate_kills_successors_too(site: Site, pg: asyncpg.Connection, h
 @pytest.mark.threat("SES-02")
 async def test_parallel_rotations_make_one(site: Site, pg: asyncpg.Connection) -> None:
     """Of several requests that rotate one token at once, one gets the new token and the others are told no."""
-    token = await login(site)
+    token = await site.login()
     async with pg.transaction():
         await pg.execute("select from aiosess_sessions for update")
         responses = [asyncio.create_task(site.present(token, "/do/rotate", method="POST")) for _ in range(5)]
@@ -1142,7 +1065,7 @@ async def test_request_in_flight_leaves_the_newest_cookie_alone(
     site: Site, pg: asyncpg.Connection, gate: Gate, action: str, headers: tuple[bytes, ...]
 ) -> None:
     """Requests that another tab's login, rotation or logout overtakes set and delete no cookie, whenever they end."""
-    token = await login(site)
+    token = await site.login()
     await make_due(pg)  # so that they would bring a successor
     in_flight = asyncio.create_task(site.present(token, "/gate", *headers))
     await gate.entered.wait()
@@ -1160,7 +1083,7 @@ async def test_request_in_flight_leaves_the_newest_cookie_alone(
 @pytest.mark.threat("ROT-11")
 async def test_slow_page_of_a_dead_session_leaves_a_login_alone(site: Site, pg: asyncpg.Connection, gate: Gate) -> None:
     """A tab that asks with a cookie long dead, while another tab signs in, does not take the new cookie away."""
-    token = await login(site)
+    token = await site.login()
     await pg.execute("delete from aiosess_sessions")
     assert (await site.present(token)).user is None
     page = asyncio.create_task(site.present(token, "/gate", *NAVIGATION))
@@ -1181,7 +1104,7 @@ async def test_rolling_key_change_logs_nobody_out(dsn: str, pg: asyncpg.Connecti
     old, new = SECRET, NEW_SECRET
     deployed: list[Any] = [old, [old, new], [new, old], [new, old], new]
     async with visit(make_app(dsn, secret=old)) as site:
-        token = await login(site)
+        token = await site.login()
     for before, after in pairwise(deployed):
         # Half of the fleet has been deployed; each request goes to the other half.
         async with visit(make_app(dsn, secret=before)) as one, visit(make_app(dsn, secret=after)) as two:
@@ -1195,7 +1118,7 @@ async def test_rolling_key_change_logs_nobody_out(dsn: str, pg: asyncpg.Connecti
 async def test_old_key_is_gone_when_it_is_dropped(dsn: str) -> None:
     """A token of a key that is no longer listed is anonymous, and costs the session nothing."""
     async with visit(make_app(dsn)) as site:
-        token = await login(site)
+        token = await site.login()
         async with visit(make_app(dsn, secret=NEW_SECRET)) as other:
             assert (await other.present(token)).user is None
         assert (await site.present(token)).user == "ada"
@@ -1204,7 +1127,7 @@ async def test_old_key_is_gone_when_it_is_dropped(dsn: str) -> None:
 @pytest.mark.threat("ROT-01")
 async def test_pipelined_requests_get_one_successor(site: Site, pg: asyncpg.Connection) -> None:
     """Requests pipelined on one connection at the due time bring one successor."""
-    token = await login(site)
+    token = await site.login()
     await make_due(pg)
     wire = await site.wire()
     await wire.send(*[request_bytes("/me", f"Cookie: __Host-session={token}".encode())] * 10)

@@ -10,7 +10,7 @@ from tests.world.browser import firefox
 from tests.world.http_relay import relayed_http
 from tests.world.serve import served
 from tests.world.waiting import eventually
-from tests.world.wire import COOKIE, Reply, Wire, request_bytes
+from tests.world.wire import COOKIE, Reply, Wire, request_bytes, sign_in
 
 PHONE, ELSEWHERE = firefox(140), firefox(141)
 
@@ -27,14 +27,6 @@ async def ask(port: int, token: str, agent: str = PHONE, target: str = "/me", me
         wire.abort()
 
 
-async def sign_in(port: int) -> str:
-    """Sign in and return the token."""
-    reply = await ask(port, "none", target="/login/ada", method="POST")
-    assert reply is not None
-    assert reply.token
-    return reply.token
-
-
 async def get_in(port: int, token: str, agent: str = PHONE) -> str | None:
     """See that a token gets in; return the successor that comes, if one does."""
     reply = await ask(port, token, agent)
@@ -47,7 +39,7 @@ async def get_in(port: int, token: str, agent: str = PHONE) -> str | None:
 async def test_parallel_requests_to_two_processes_get_one_successor(dsn: str, pg: asyncpg.Connection) -> None:
     """Of 50 requests at the due time, to two processes, all get in and one gets a successor; of 50 with that, none."""
     async with served(dsn) as (_, one), served(dsn) as (_, two):
-        token = await sign_in(one)
+        token = await sign_in(one, "ada", f"User-Agent: {PHONE}".encode())
         await make_due(pg)
         tokens = await asyncio.gather(*(get_in(port, token) for port in [one, two] * 25))
         (successor,) = filter(None, tokens)
@@ -61,7 +53,7 @@ async def test_parallel_requests_to_two_processes_get_one_successor(dsn: str, pg
 async def test_response_that_a_proxy_loses_logs_nobody_out(dsn: str, pg: asyncpg.Connection, seconds: int) -> None:
     """After a response with a successor was lost on its way, the browser goes on with what it has, and gets another."""
     async with served(dsn) as (_, port), relayed_http(port) as relay:
-        token = await sign_in(relay.port)
+        token = await sign_in(relay.port, "ada", f"User-Agent: {PHONE}".encode())
         await make_due(pg)
         relay.losing = b"Set-Cookie"
         assert await ask(relay.port, token) is None
@@ -83,7 +75,7 @@ async def test_answer_to_a_successor_that_a_proxy_loses_logs_nobody_out(
 ) -> None:
     """After the answer was lost to the request that made a successor current, the browser goes on with that."""
     async with served(dsn) as (_, port), relayed_http(port) as relay:
-        token = await sign_in(relay.port)
+        token = await sign_in(relay.port, "ada", f"User-Agent: {PHONE}".encode())
         await make_due(pg)
         successor = await get_in(relay.port, token)
         assert successor
@@ -99,7 +91,7 @@ async def test_answer_to_a_successor_that_a_proxy_loses_logs_nobody_out(
 async def test_responses_in_the_wrong_order_converge(dsn: str, pg: asyncpg.Connection) -> None:
     """A successor that comes after a later one, which has been used already, is accepted and goes on alone."""
     async with served(dsn) as (_, port), relayed_http(port) as relay:
-        token = await sign_in(relay.port)
+        token = await sign_in(relay.port, "ada", f"User-Agent: {PHONE}".encode())
         await make_due(pg)
         relay.holding = b"Set-Cookie"
         slow = asyncio.create_task(get_in(relay.port, token))
@@ -125,7 +117,7 @@ async def test_responses_in_the_wrong_order_converge(dsn: str, pg: asyncpg.Conne
 async def test_responses_that_overtake_a_change_leave_its_cookie_alone(dsn: str, target: str) -> None:
     """While the answer to a login, rotation or logout is under way, others set and delete no cookie."""
     async with served(dsn) as (_, port), relayed_http(port) as relay:
-        token = await sign_in(relay.port)
+        token = await sign_in(relay.port, "ada", f"User-Agent: {PHONE}".encode())
         relay.holding = b"Set-Cookie"
         change = asyncio.create_task(ask(relay.port, token, target=target, method="POST"))
         await relay.gate.entered.wait()

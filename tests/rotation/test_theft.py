@@ -1,7 +1,7 @@
 """Thieves by their manners: whoever goes on beside the owner is found, both are out, and it is told once."""
 
 import heapq
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from itertools import cycle
 
 import asyncpg
@@ -9,9 +9,8 @@ import pytest
 
 from aiosess import events
 from tests.world.ageing import age
-from tests.world.app import make_app
 from tests.world.browser import firefox
-from tests.world.site import Site, visit
+from tests.world.site import Site
 
 MINUTE, HOUR = 60, 3600
 LONGEST = 46 * MINUTE  # docs/rotation.md: with the defaults, when both ask at least once a minute
@@ -32,13 +31,6 @@ class Party:
         if reply.token is not None and self._keeps:
             self.token = reply.token
         return target != "/me" or reply.user == "ada"
-
-
-@pytest.fixture
-async def site(dsn: str, happened: list[events.Event]) -> AsyncIterator[Site]:
-    """Run an application."""
-    async with visit(make_app(dsn, on_event=happened.append)) as site:
-        yield site
 
 
 async def chase(pg: asyncpg.Connection, site: Site, *parties: Party) -> tuple[int, Party]:

@@ -25,7 +25,7 @@ from tests.world.ageing import age, make_due
 from tests.world.app import SECRET
 from tests.world.serve import served
 from tests.world.waiting import eventually
-from tests.world.wire import COOKIE, Reply, Wire, request_bytes
+from tests.world.wire import COOKIE, Wire, present, request_bytes, sign_in
 
 BODY = b"x" * 64 * 1024  # more than nginx keeps in memory here
 HALF = len(BODY) // 2
@@ -83,22 +83,6 @@ async def _listens(path: Path) -> bool:
     return True
 
 
-async def ask(port: int, token: str, target: str = "/me", method: str = "GET") -> Reply:
-    """Ask a process with a token."""
-    wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
-    try:
-        return await wire.ask(request_bytes(target, f"Cookie: {COOKIE}={token}".encode(), method=method))
-    finally:
-        await wire.close()
-
-
-async def login(port: int) -> str:
-    """Sign in and return the token."""
-    token = (await ask(port, "none", "/login/ada", "POST")).token
-    assert token
-    return token
-
-
 async def begin_upload(wire: Wire, token: str, port: int) -> None:
     """Send the headers and half of the body, for the process at a port."""
     fields = {"Cookie": f"{COOKIE}={token}", "Content-Length": len(BODY), "X-Port": port}
@@ -119,9 +103,9 @@ async def finish_upload(wire: Wire) -> tuple[dict[str, Any], str | None]:
 async def rotate(port: int, pg: asyncpg.Connection, token: str) -> str:
     """Let a process mint a successor and promote it; return it."""
     await make_due(pg)
-    successor = (await ask(port, token)).token
+    successor = (await present(port, token)).token
     assert successor
-    assert (await ask(port, successor)).user == "ada"
+    assert (await present(port, successor)).user == "ada"
     return successor
 
 
@@ -146,7 +130,7 @@ async def tokens(pg: asyncpg.Connection) -> tuple[str, datetime | None]:
 async def upload_overtaken(dsn: str, pg: asyncpg.Connection, proxy: Path) -> AsyncIterator[tuple[Wire, int, str]]:
     """Begin an upload through nginx, and rotate elsewhere; return its wire, the other process, and the successor."""
     async with served(dsn) as (_, one), served(dsn) as (_, two):
-        token = await login(two)
+        token = await sign_in(two)
         wire = Wire(*await asyncio.open_unix_connection(proxy))
         await begin_upload(wire, token, one)
         successor = await rotate(two, pg, token)
@@ -167,7 +151,7 @@ async def test_buffered_upload_is_late(dsn: str, pg: asyncpg.Connection, proxy: 
         before = await tokens(pg)
         assert await finish_upload(wire) == ({"user": "ada", "fresh": False}, None)
         assert await tokens(pg) == before
-        assert (await ask(other, successor)).user == "ada"
+        assert (await present(other, successor)).user == "ada"
 
 
 @pytest.mark.needs("nginx")
@@ -183,7 +167,7 @@ async def test_very_late_upload_is_a_crashed_browser_while_nothing_is_settled(
         assert sent != successor
         assert (read(sent).version, read(sent).parent_id) == (read(successor).version, read(successor).parent_id)
         assert (await tokens(pg))[0] == read(successor).id
-        assert [(await ask(other, each)).user for each in (successor, sent)] == ["ada", "ada"]
+        assert [(await present(other, each)).user for each in (successor, sent)] == ["ada", "ada"]
         assert (await tokens(pg))[0] == read(sent).id
 
 
@@ -197,14 +181,14 @@ async def test_very_late_upload_is_a_copy_once_the_successor_is_settled(
         await age(pg, 601)
         assert await finish_upload(wire) == ({"user": None, "fresh": False}, None)
         assert await pg.fetchval("select count(*) from aiosess_sessions") == 0
-        assert (await ask(other, successor)).user is None
+        assert (await present(other, successor)).user is None
 
 
 @pytest.mark.parametrize("seconds", [0, 300, 3600])
 async def test_slow_handler_sets_no_older_cookie(dsn: str, pg: asyncpg.Connection, seconds: float) -> None:
     """A handler that began when its token was due and ends after another process rotated sets no cookie at all."""
     async with served(dsn) as (_, one), served(dsn) as (_, two):
-        token = await login(two)
+        token = await sign_in(two)
         await make_due(pg)
         wire = Wire(*await asyncio.open_connection("127.0.0.1", one))
         await begin_upload(wire, token, one)
@@ -216,5 +200,5 @@ async def test_slow_handler_sets_no_older_cookie(dsn: str, pg: asyncpg.Connectio
         said, sent = await finish_upload(wire)
         assert (said["user"], sent) == ("ada", None)
         assert await tokens(pg) == before
-        assert (await ask(two, successor)).user == "ada"
+        assert (await present(two, successor)).user == "ada"
         await wire.close()

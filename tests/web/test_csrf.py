@@ -1,6 +1,5 @@
 """Cross-site request forgery: which requests are refused, what a form must carry, and how long it stays good."""
 
-from collections.abc import AsyncIterator
 from io import BytesIO
 from itertools import product
 from typing import Any
@@ -83,38 +82,23 @@ class Pages:
         return web.Response(text="done")
 
 
-def make(dsn: str, **options: Any) -> web.Application:
-    """Return the application of these tests."""
-    routes = [
-        web.route("*", "/act", act),
-        web.post("/in", sign_in),
-        web.post("/out", sign_out),
-        web.post("/measure", measure),
-        web.get("/page", page),
-        web.get("/token", token),
-        web.view("/view", View),
-        web.post("/method", Pages().act),
-    ]
-    return make_app(dsn, *routes, **options)
-
-
-@pytest.fixture
-async def site(dsn: str) -> AsyncIterator[Site]:
-    """Return a running application."""
-    async with visit(make(dsn)) as site:
-        yield site
+ROUTES = (
+    web.route("*", "/act", act),
+    web.post("/in", sign_in),
+    web.post("/out", sign_out),
+    web.post("/measure", measure),
+    web.get("/page", page),
+    web.get("/token", token),
+    web.view("/view", View),
+    web.post("/method", Pages().act),
+)
+pytestmark = pytest.mark.site(*ROUTES)
 
 
 @pytest.fixture
 async def wire(site: Site) -> Wire:
     """Return a connection for raw bytes."""
     return await site.wire()
-
-
-@pytest.fixture
-async def ada(site: Site) -> Browser:
-    """Return a browser that is signed in."""
-    return await (await site.browser()).login("ada")
 
 
 async def form_token(browser: Browser) -> str:
@@ -208,7 +192,7 @@ async def test_origin_without_host_is_not_ours(wire: Wire) -> None:
 @pytest.mark.parametrize(("scheme", "status"), [("http", 200), ("https", 403)])
 async def test_insecure_cookies_expect_http(dsn: str, scheme: str, status: int) -> None:
     """In plain-http development our origin begins with http."""
-    async with visit(make(dsn, insecure_cookies=True)) as site:
+    async with visit(make_app(dsn, *ROUTES, insecure_cookies=True)) as site:
         wire = await site.wire()
         request = request_bytes("/act", f"Origin: {scheme}://site".encode(), method="POST")
         assert (await wire.ask(request)).status == status
@@ -288,10 +272,10 @@ async def test_token_of_another_session_is_refused(site: Site, ada: Browser) -> 
 async def test_token_survives_a_new_secret(dsn: str) -> None:
     """A page from before a new secret took over can still be sent; new pages carry the new key's token."""
     old, new = SECRET, "another-" + SECRET
-    async with visit(make(dsn, secret=old)) as site:
+    async with visit(make_app(dsn, *ROUTES, secret=old)) as site:
         browser = await (await site.browser()).login("ada")
         given, cookie = await form_token(browser), browser.token
-    async with visit(make(dsn, secret=[new, old])) as site:
+    async with visit(make_app(dsn, *ROUTES, secret=[new, old])) as site:
         browser = await site.browser(cookie)
         assert await act_with(browser, given) == 200
         renewed = await form_token(browser)
@@ -349,7 +333,7 @@ async def test_header_leaves_the_body_to_the_handler(ada: Browser) -> None:
 @pytest.mark.threat("DB-05")
 async def test_unknown_session_is_neither_passed_nor_refused(dsn: str) -> None:
     """While PostgreSQL does not answer nobody knows whether a token is needed: 503."""
-    async with relayed(dsn) as relay, visit(make(relay.dsn)) as site:
+    async with relayed(dsn) as relay, visit(make_app(relay.dsn, *ROUTES)) as site:
         browser = await (await site.browser()).login("ada")
         given = await form_token(browser)
         await relay.close()

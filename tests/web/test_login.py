@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,34 +26,9 @@ DAY = 24 * 3600
 FIREFOX = firefox()
 
 
-@pytest.fixture
-async def site(dsn: str, seen: list[events.Event]) -> AsyncIterator[Site]:
-    """Return a running application whose events are seen."""
-    async with visit(make_app(dsn, on_event=seen.append)) as site:
-        yield site
-
-
-@pytest.fixture
-def seen() -> list[events.Event]:
-    """Return the events of the site."""
-    return []
-
-
-def names(seen: list[Any]) -> Counter[str]:
+def names(happened: list[Any]) -> Counter[str]:
     """Count events by their names."""
-    return Counter(type(event).__name__ for event in seen)
-
-
-async def session_id(browser: Browser) -> UUID:
-    """Return the id of the browser's session."""
-    result: UUID = await browser.run(current_id)
-    return result
-
-
-async def current_id(sessions: aiosess.SessionManager) -> UUID:
-    """Read the current session's id inside a request."""
-    assert sessions.current is not None
-    return sessions.current.id
+    return Counter(type(event).__name__ for event in happened)
 
 
 async def ids(pg: asyncpg.Connection) -> set[UUID]:
@@ -72,7 +47,7 @@ async def times(pg: asyncpg.Connection) -> tuple[datetime, datetime, datetime]:
 
 
 @pytest.mark.threat("SES-01")
-async def test_planted_session_is_destroyed_by_the_login(site: Site, seen: list[events.Event]) -> None:
+async def test_planted_session_is_destroyed_by_the_login(site: Site, happened: list[events.Event]) -> None:
     """Whoever planted their own session's cookie before the login has nothing after it."""
     attacker = await (await site.browser()).login("mallory")
     planted = attacker.token
@@ -81,7 +56,7 @@ async def test_planted_session_is_destroyed_by_the_login(site: Site, seen: list[
     assert victim.token != planted
     assert await victim.user() == "alice"
     assert await (await site.browser(planted)).user() is None
-    revoked = [event for event in seen if isinstance(event, events.Revoked)]
+    revoked = [event for event in happened if isinstance(event, events.Revoked)]
     assert [(event.reason, event.user_id) for event in revoked] == [("login", "mallory")]
 
 
@@ -89,9 +64,9 @@ async def test_planted_session_is_destroyed_by_the_login(site: Site, seen: list[
 async def test_login_again_makes_a_new_id(site: Site, pg: asyncpg.Connection) -> None:
     """The same user's second login in one browser gives a new session and leaves no second row."""
     browser = await (await site.browser()).login("alice")
-    old_token, old_id = browser.token, await session_id(browser)
+    old_token, old_id = browser.token, await browser.session_id()
     await browser.login("alice")
-    new_id = await session_id(browser)
+    new_id = await browser.session_id()
     assert new_id != old_id
     assert await ids(pg) == {new_id}
     assert await (await site.browser(old_token)).user() is None
@@ -111,7 +86,7 @@ async def test_two_browsers_have_two_sessions(site: Site, pg: asyncpg.Connection
     """A login ends nothing but the session that its own request carried."""
     first = await (await site.browser()).login("alice")
     second = await (await site.browser()).login("alice")
-    assert await ids(pg) == {await session_id(first), await session_id(second)}
+    assert await ids(pg) == {await first.session_id(), await second.session_id()}
 
 
 BRIEF = timedelta(seconds=0.5)
@@ -182,65 +157,67 @@ async def test_login_that_is_given_up_leaves_the_caller_unknown(dsn: str, pg: as
 # Events
 
 
-async def test_login_events_come_once_each(site: Site, seen: list[events.Event]) -> None:
+async def test_login_events_come_once_each(site: Site, happened: list[events.Event]) -> None:
     """A first login is Created and NewDevice, a second from such a browser only Created, another kind both again."""
     await (await site.browser()).login("alice")
-    assert names(seen) == {"Created": 1, "NewDevice": 1}
+    assert names(happened) == {"Created": 1, "NewDevice": 1}
     await (await site.browser()).login("alice")
-    assert names(seen) == {"Created": 2, "NewDevice": 1}
+    assert names(happened) == {"Created": 2, "NewDevice": 1}
     await (await site.browser()).post("/login/alice", headers={"User-Agent": FIREFOX})
-    assert names(seen) == {"Created": 3, "NewDevice": 2}
-    newest = seen[-1]
+    assert names(happened) == {"Created": 3, "NewDevice": 2}
+    newest = happened[-1]
     assert isinstance(newest, events.NewDevice)
     assert (newest.user_id, newest.origin.device_name, newest.origin.ip) == ("alice", "Firefox on Linux", "127.0.0.1")
 
 
-async def test_another_users_device_is_new_to_this_one(site: Site, seen: list[events.Event]) -> None:
+async def test_another_users_device_is_new_to_this_one(site: Site, happened: list[events.Event]) -> None:
     """What device is known is asked per user."""
     await (await site.browser()).login("alice")
     await (await site.browser()).login("bob")
-    assert names(seen) == {"Created": 2, "NewDevice": 2}
+    assert names(happened) == {"Created": 2, "NewDevice": 2}
 
 
 # The cap
 
 
-async def test_the_least_recently_active_is_evicted(dsn: str, seen: list[events.Event], pg: asyncpg.Connection) -> None:
+async def test_the_least_recently_active_is_evicted(
+    dsn: str, happened: list[events.Event], pg: asyncpg.Connection
+) -> None:
     """Over the cap goes who was not active for longest, not who came first; it is told once, with its id."""
-    async with visit(make_app(dsn, max_sessions_per_user=3, on_event=seen.append)) as site:
+    async with visit(make_app(dsn, max_sessions_per_user=3, on_event=happened.append)) as site:
         browsers = [await (await site.browser()).login("alice") for _ in range(3)]
-        known = [await session_id(browser) for browser in browsers]
+        known = [await browser.session_id() for browser in browsers]
         await age(pg, 600, f"id = '{known[1]}'")
         await age(pg, 300, f"id = '{known[0]}'")
         await (await site.browser()).login("alice")
         assert [await browser.user() for browser in browsers] == ["alice", None, "alice"]
         await (await site.browser()).login("alice")
         assert [await browser.user() for browser in browsers] == [None, None, "alice"]
-    evicted = [event.session_id for event in seen if isinstance(event, events.Evicted)]
+    evicted = [event.session_id for event in happened if isinstance(event, events.Evicted)]
     assert evicted == [known[1], known[0]]
 
 
 async def test_a_login_at_the_cap_that_replaces_its_own_session_evicts_nobody(
-    dsn: str, seen: list[events.Event]
+    dsn: str, happened: list[events.Event]
 ) -> None:
     """The earlier session of the request makes the room that its successor needs."""
-    async with visit(make_app(dsn, max_sessions_per_user=2, on_event=seen.append)) as site:
+    async with visit(make_app(dsn, max_sessions_per_user=2, on_event=happened.append)) as site:
         first = await (await site.browser()).login("alice")
         second = await (await site.browser()).login("alice")
         await second.login("alice")
         assert [await first.user(), await second.user()] == ["alice", "alice"]
-    assert names(seen)["Evicted"] == 0
+    assert names(happened)["Evicted"] == 0
 
 
-async def test_expired_sessions_take_no_room(dsn: str, seen: list[events.Event], pg: asyncpg.Connection) -> None:
+async def test_expired_sessions_take_no_room(dsn: str, happened: list[events.Event], pg: asyncpg.Connection) -> None:
     """A session whose time is up is not counted against the cap and not evicted, though its row is still there."""
-    async with visit(make_app(dsn, max_sessions_per_user=2, on_event=seen.append)) as site:
+    async with visit(make_app(dsn, max_sessions_per_user=2, on_event=happened.append)) as site:
         gone = await (await site.browser()).login("alice")
         kept = await (await site.browser()).login("alice")
-        await age(pg, 31 * DAY, f"id = '{await session_id(gone)}'")
+        await age(pg, 31 * DAY, f"id = '{await gone.session_id()}'")
         await (await site.browser()).login("alice")
         assert await kept.user() == "alice"
-    assert names(seen)["Evicted"] == 0
+    assert names(happened)["Evicted"] == 0
 
 
 async def test_other_users_are_not_counted(dsn: str) -> None:
@@ -260,11 +237,11 @@ async def test_no_cap(dsn: str) -> None:
 
 @pytest.mark.threat("SES-09")
 async def test_the_cap_is_exact_under_concurrent_logins(
-    dsn: str, seen: list[events.Event], pg: asyncpg.Connection
+    dsn: str, happened: list[events.Event], pg: asyncpg.Connection
 ) -> None:
     """Of 50 parallel logins over two instances 5 stay, exactly, and what was idle before them is gone first."""
     # So many connections that all logins are in PostgreSQL at once.
-    options = {"max_sessions_per_user": 5, "on_event": seen.append, "pool_size": 25}
+    options = {"max_sessions_per_user": 5, "on_event": happened.append, "pool_size": 25}
     async with visit(make_app(dsn, **options)) as one, visit(make_app(dsn, **options)) as other:
         for _ in range(5):
             await (await one.browser()).login("alice")
@@ -277,10 +254,10 @@ async def test_the_cap_is_exact_under_concurrent_logins(
     assert len(live) == 5
     assert not live & idle
     assert Counter(users) == {"alice": 5, None: 45}
-    evicted = [event.session_id for event in seen if isinstance(event, events.Evicted)]
+    evicted = [event.session_id for event in happened if isinstance(event, events.Evicted)]
     assert len(evicted) == len(set(evicted)) == 50
     assert idle < set(evicted)
-    assert names(seen)["Created"] == 55
+    assert names(happened)["Created"] == 55
 
 
 # A revocation while a login is under way
@@ -310,7 +287,7 @@ async def test_revocation_catches_a_login_under_way(
     slow = SlowLogin()
     async with visit(make_app(dsn, web.post("/slow", slow.handle))) as one, visit(make_app(dsn)) as other:
         owner = await (await other.browser()).login("alice")
-        own_id = await session_id(owner)
+        own_id = await owner.session_id()
         thief = await one.browser()
         login = asyncio.create_task(thief.post("/slow"))
         await slow.arrived.wait()

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,7 +18,7 @@ from aiosess._row import Row
 from tests.world.ageing import age, make_due
 from tests.world.app import make_app
 from tests.world.browser import Browser
-from tests.world.databases import logged_pool
+from tests.world.databases import logged_pool, session_count
 from tests.world.errands import Job
 from tests.world.site import Site, visit
 from tests.world.waiting import Gate
@@ -26,33 +26,7 @@ from tests.world.wire import COOKIE, set_cookies
 
 MINUTE = timedelta(minutes=1)
 
-Seen = list[events.Event]
 Value = Any  # of the session's data, or what a method returned
-
-
-@pytest.fixture
-def seen() -> Seen:
-    """Return the events of the site."""
-    return []
-
-
-@pytest.fixture
-async def site(dsn: str, seen: Seen) -> AsyncIterator[Site]:
-    """Return a running application whose events are seen."""
-    async with visit(make_app(dsn, on_event=seen.append)) as site:
-        yield site
-
-
-@pytest.fixture
-async def browser(site: Site) -> Browser:
-    """Return a browser without a session."""
-    return await site.browser()
-
-
-@pytest.fixture
-async def alice(site: Site) -> Browser:
-    """Return a browser that alice is signed in with."""
-    return await (await site.browser()).login("alice")
 
 
 def job(call: Callable[[SessionManager], Value]) -> Job:
@@ -64,20 +38,9 @@ def job(call: Callable[[SessionManager], Value]) -> Job:
     return run
 
 
-async def session_id(browser: Browser) -> UUID:
-    """Return the id of the browser's session."""
-    return UUID((await (await browser.get("/me")).json())["id"])
-
-
 async def data_of(pg: asyncpg.Connection) -> list[Value]:
     """Return the data of all rows."""
     return [json.loads(row["data"]) for row in await pg.fetch("select data::text from aiosess_sessions")]
-
-
-async def count(pg: asyncpg.Connection) -> int:
-    """Return how many rows there are."""
-    rows: int = await pg.fetchval("select count(*) from aiosess_sessions")
-    return rows
 
 
 def is_deletion(cookie: str) -> bool:
@@ -176,7 +139,7 @@ async def test_repr_shows_nothing(alice: Browser, browser: Browser) -> None:
     text = await alice.run(job(lambda s: f"{s!r} {s.current!r}"))
     assert "signed in" in text
     assert "anonymous" in await browser.run(job(repr))
-    for secret in ("alice", str(await session_id(alice)), "127.0.0.1", alice.token):
+    for secret in ("alice", str(await alice.session_id()), "127.0.0.1", alice.token):
         assert secret not in text
 
 
@@ -217,7 +180,7 @@ async def test_bad_user_id_is_refused(user_id: Value, browser: Browser, pg: asyn
     with pytest.raises(aiosess.InvalidData):
         await browser.run(lambda s: s.authenticate(user_id))
     assert not set_cookies(browser.reply)
-    assert await count(pg) == 0
+    assert await session_count(pg) == 0
 
 
 DEEP: Value = 1
@@ -239,7 +202,7 @@ async def test_bad_data_is_refused_at_login(data: Value, browser: Browser, pg: a
     with pytest.raises(aiosess.InvalidData):
         await browser.run(lambda s: s.authenticate("alice", data=data))
     assert not set_cookies(browser.reply)
-    assert await count(pg) == 0
+    assert await session_count(pg) == 0
 
 
 @pytest.mark.threat("DB-07")
@@ -277,14 +240,16 @@ async def test_browser_session_cookie_stays_one(browser: Browser, pg: asyncpg.Co
 # Signing out
 
 
-async def test_logout_ends_the_session_and_clears_the_cookie(site: Site, alice: Browser, seen: Seen) -> None:
+async def test_logout_ends_the_session_and_clears_the_cookie(
+    site: Site, alice: Browser, happened: list[events.Event]
+) -> None:
     """After logout neither the browser nor a copy of its cookie gets in, and it is told once."""
     token = alice.token
     response = await alice.post("/do/logout")
     assert [is_deletion(cookie) for cookie in set_cookies(response)] == [True]
     assert alice.token is None
     assert await (await site.browser(token)).user() is None
-    assert [event.reason for event in seen if isinstance(event, events.Revoked)] == ["logout"]
+    assert [event.reason for event in happened if isinstance(event, events.Revoked)] == ["logout"]
 
 
 async def test_reads_after_logout(alice: Browser) -> None:
@@ -306,9 +271,11 @@ async def test_logout_twice(site: Site, alice: Browser) -> None:
     assert [is_deletion(cookie) for cookie in set_cookies(response)] == [True]
 
 
-async def test_logout_of_a_session_that_ends_meanwhile(site: Site, alice: Browser, seen: Seen) -> None:
+async def test_logout_of_a_session_that_ends_meanwhile(
+    site: Site, alice: Browser, happened: list[events.Event]
+) -> None:
     """When another request ended the session first, logout is done all the same, and told once."""
-    own_id = await session_id(alice)
+    own_id = await alice.session_id()
 
     async def race(sessions: SessionManager) -> None:
         assert sessions.is_authenticated
@@ -317,7 +284,7 @@ async def test_logout_of_a_session_that_ends_meanwhile(site: Site, alice: Browse
 
     await alice.run(race)
     assert [is_deletion(cookie) for cookie in set_cookies(alice.reply)] == [True]
-    assert [event.reason for event in seen if isinstance(event, events.Revoked)] == ["revoke"]
+    assert [event.reason for event in happened if isinstance(event, events.Revoked)] == ["revoke"]
 
 
 async def test_login_and_logout_in_one_request(browser: Browser, pg: asyncpg.Connection) -> None:
@@ -329,7 +296,7 @@ async def test_login_and_logout_in_one_request(browser: Browser, pg: asyncpg.Con
 
     await browser.run(both)
     assert [is_deletion(cookie) for cookie in set_cookies(browser.reply)] == [True]
-    assert await count(pg) == 0
+    assert await session_count(pg) == 0
 
 
 async def test_logout_and_login_in_one_request(alice: Browser) -> None:
@@ -344,17 +311,17 @@ async def test_logout_and_login_in_one_request(alice: Browser) -> None:
     assert await alice.user() == "bob"
 
 
-async def test_logout_all(site: Site, alice: Browser, seen: Seen) -> None:
+async def test_logout_all(site: Site, alice: Browser, happened: list[events.Event]) -> None:
     """All sessions of the user end, nobody else's, and the cookie is cleared."""
     second = await (await site.browser()).login("alice")
     bob = await (await site.browser()).login("bob")
     response = await alice.post("/do/logout_all")
     assert [is_deletion(cookie) for cookie in set_cookies(response)] == [True]
     assert [await browser.user() for browser in (alice, second, bob)] == [None, None, "bob"]
-    assert [event.reason for event in seen if isinstance(event, events.Revoked)] == ["logout_all"] * 2
+    assert [event.reason for event in happened if isinstance(event, events.Revoked)] == ["logout_all"] * 2
 
 
-async def test_logout_other(site: Site, alice: Browser, seen: Seen) -> None:
+async def test_logout_other(site: Site, alice: Browser, happened: list[events.Event]) -> None:
     """The user's other sessions end; their number comes back, this one stays and keeps its token."""
     others = [await (await site.browser()).login("alice") for _ in range(3)]
     bob = await (await site.browser()).login("bob")
@@ -362,13 +329,13 @@ async def test_logout_other(site: Site, alice: Browser, seen: Seen) -> None:
     assert not set_cookies(alice.reply)
     assert [await browser.user() for browser in (alice, *others, bob)] == ["alice", None, None, None, "bob"]
     assert await alice.run(lambda s: s.logout_other()) == 0
-    assert [event.reason for event in seen if isinstance(event, events.Revoked)] == ["logout_other"] * 3
+    assert [event.reason for event in happened if isinstance(event, events.Revoked)] == ["logout_other"] * 3
 
 
 async def test_logout_other_does_not_count_expired_sessions(site: Site, alice: Browser, pg: asyncpg.Connection) -> None:
     """A session that had ended by time is not one that this call ended."""
     other = await (await site.browser()).login("alice")
-    await age(pg, 31 * 86400, f"id = '{await session_id(other)}'")
+    await age(pg, 31 * 86400, f"id = '{await other.session_id()}'")
     assert await alice.run(lambda s: s.logout_other()) == 0
 
 
@@ -378,7 +345,7 @@ async def test_logout_other_does_not_count_expired_sessions(site: Site, alice: B
 async def test_list_order_and_current(site: Site, alice: Browser, pg: asyncpg.Connection) -> None:
     """Own live sessions only, most recently active first, and exactly one is the current one."""
     browsers = [alice, *[await (await site.browser()).login("alice") for _ in range(3)]]
-    known = [await session_id(browser) for browser in browsers]
+    known = [await browser.session_id() for browser in browsers]
     await (await site.browser()).login("bob")
     for hours, which in ((3, known[1]), (1, known[2]), (2, known[0])):
         await age(pg, hours * 3600, f"id = '{which}'")
@@ -399,21 +366,21 @@ async def test_list_knows_data_and_devices(browser: Browser) -> None:
     assert listed.device_name.endswith("iOS")
 
 
-async def test_revoke_another_of_ones_own(site: Site, alice: Browser, seen: Seen) -> None:
+async def test_revoke_another_of_ones_own(site: Site, alice: Browser, happened: list[events.Event]) -> None:
     """The named session ends, the own one goes on and keeps its cookie."""
     other = await (await site.browser()).login("alice")
-    other_id = await session_id(other)
+    other_id = await other.session_id()
     assert (await alice.post(f"/revoke/{other_id}")).status == 200
     assert not set_cookies(await alice.get("/me"))
     assert [await alice.user(), await other.user()] == ["alice", None]
-    (revoked,) = [event for event in seen if isinstance(event, events.Revoked)]
+    (revoked,) = [event for event in happened if isinstance(event, events.Revoked)]
     assert (revoked.reason, revoked.session_id) == ("revoke", other_id)
 
 
 @pytest.mark.parametrize("spelling", [str, lambda id_: str(id_).upper(), lambda id_: id_.hex, lambda id_: id_])
 async def test_revoke_the_current_one(spelling: Callable[[UUID], Value], alice: Browser) -> None:
     """However its id is spelled, ending the current session is a logout: nobody is there, the cookie is cleared."""
-    own_id = await session_id(alice)
+    own_id = await alice.session_id()
 
     async def end(sessions: SessionManager) -> Value:
         await sessions.revoke(spelling(own_id))
@@ -428,10 +395,10 @@ async def test_foreign_and_unknown_ids_look_the_same(site: Site, alice: Browser,
     """Another user's, an expired, an ended, an unknown and a malformed id give one and the same answer."""
     bob = await (await site.browser()).login("bob")
     expired, ended = [await (await site.browser()).login("alice") for _ in range(2)]
-    expired_id, ended_id = await session_id(expired), await session_id(ended)
+    expired_id, ended_id = await expired.session_id(), await ended.session_id()
     await age(pg, 31 * 86400, f"id = '{expired_id}'")
     await ended.post("/do/logout")
-    known = [await session_id(bob), expired_id, ended_id, uuid4(), "x", "%00", "0" * 100, "'", "\ud83e\udd8a"]
+    known = [await bob.session_id(), expired_id, ended_id, uuid4(), "x", "%00", "0" * 100, "'", "\ud83e\udd8a"]
     answers = set()
     for each in known:
         with pytest.raises(aiosess.SessionNotFound) as caught:
@@ -453,7 +420,9 @@ async def test_ids_of_any_type_name_no_session(value: Value, alice: Browser) -> 
 
 
 @pytest.mark.threat("COO-06")
-async def test_the_current_one_cannot_be_revoked_once_the_headers_are_out(dsn: str, seen: Seen) -> None:
+async def test_the_current_one_cannot_be_revoked_once_the_headers_are_out(
+    dsn: str, happened: list[events.Event]
+) -> None:
     """When the cookie can no longer be cleared, ending the current session is refused, and nothing is committed."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -465,36 +434,36 @@ async def test_the_current_one_cannot_be_revoked_once_the_headers_are_out(dsn: s
         await response.write(b"refused")
         return response
 
-    async with visit(make_app(dsn, web.post("/late", handle), on_event=seen.append)) as site:
+    async with visit(make_app(dsn, web.post("/late", handle), on_event=happened.append)) as site:
         alice = await (await site.browser()).login("alice")
         assert await (await alice.post("/late")).text() == "refused"
         assert await alice.user() == "alice"
-        assert not [event for event in seen if isinstance(event, events.Revoked)]
+        assert not [event for event in happened if isinstance(event, events.Revoked)]
 
 
 # Rotation on purpose
 
 
 @pytest.mark.threat("SES-02")
-async def test_rotate_kills_the_old_token_at_once(site: Site, alice: Browser, seen: Seen) -> None:
+async def test_rotate_kills_the_old_token_at_once(site: Site, alice: Browser, happened: list[events.Event]) -> None:
     """The very next request with the old token is anonymous; the session lives, and no theft is told."""
-    old, own_id = alice.token, await session_id(alice)
+    old, own_id = alice.token, await alice.session_id()
     await alice.run(lambda s: s.set("key", "kept"))
     await alice.post("/do/rotate")
     copy = await site.browser(old)
     response = await copy.get("/me", headers={"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"})
     assert (await response.json())["user"] is None
     assert not set_cookies(response)
-    assert await session_id(alice) == own_id
+    assert await alice.session_id() == own_id
     assert await alice.run(job(lambda s: (s.user_id, s.get("key")))) == ("alice", "kept")
-    assert [(type(event), event.cause) for event in seen if isinstance(event, events.Rotated)] == [
+    assert [(type(event), event.cause) for event in happened if isinstance(event, events.Rotated)] == [
         (events.Rotated, "requested")
     ]
-    assert not [event for event in seen if isinstance(event, events.ReuseDetected | events.Revoked)]
+    assert not [event for event in happened if isinstance(event, events.ReuseDetected | events.Revoked)]
 
 
 @pytest.mark.threat("SES-02")
-async def test_rotate_leaves_requests_in_flight_alone(site: Site, alice: Browser, seen: Seen) -> None:
+async def test_rotate_leaves_requests_in_flight_alone(site: Site, alice: Browser, happened: list[events.Event]) -> None:
     """A request that came before rotate() and ends after it neither fails nor touches the new cookie."""
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
@@ -511,7 +480,7 @@ async def test_rotate_leaves_requests_in_flight_alone(site: Site, alice: Browser
     assert await in_flight == "alice"
     assert not set_cookies(other_tab.reply)
     assert await alice.user() == "alice"
-    assert not [event for event in seen if isinstance(event, events.ReuseDetected)]
+    assert not [event for event in happened if isinstance(event, events.ReuseDetected)]
 
 
 @pytest.mark.threat("SES-02")
@@ -548,7 +517,7 @@ async def test_rotated_session_goes_on_in_the_same_request(alice: Browser) -> No
 
 
 async def test_reauthenticated_is_fresh_and_rotates(
-    site: Site, alice: Browser, seen: Seen, pg: asyncpg.Connection
+    site: Site, alice: Browser, happened: list[events.Event], pg: asyncpg.Connection
 ) -> None:
     """A new proof of who one is moves authenticated_at and ends the old token."""
     await age(pg, 600)
@@ -562,7 +531,7 @@ async def test_reauthenticated_is_fresh_and_rotates(
     assert await alice.run(prove) is True
     assert await alice.run(job(lambda s: s.is_fresh(MINUTE))) is True
     assert await (await site.browser(old)).user() is None
-    assert [event.cause for event in seen if isinstance(event, events.Rotated)] == ["reauthenticated"]
+    assert [event.cause for event in happened if isinstance(event, events.Rotated)] == ["reauthenticated"]
 
 
 async def test_rotate_is_no_proof(alice: Browser, pg: asyncpg.Connection) -> None:
@@ -674,7 +643,7 @@ async def test_values_are_the_requests_own(alice: Browser) -> None:
 
 
 async def test_set_and_remove(alice: Browser, pg: asyncpg.Connection) -> None:
-    """What is set is seen at once, in the request, in the row and in the next request; so is its removal."""
+    """What is set is happened at once, in the request, in the row and in the next request; so is its removal."""
 
     async def change(sessions: SessionManager) -> Value:
         await sessions.set("a", {"n": [1, 2.5, None, "\xe9"]})
@@ -856,7 +825,7 @@ async def test_a_slow_request_brings_nothing_back(
     save: Job, end: str, site: Site, alice: Browser, pg: asyncpg.Connection
 ) -> None:
     """A request that loaded the session before it ended is told when it saves, and the row stays gone."""
-    own_id = await session_id(alice)
+    own_id = await alice.session_id()
 
     async def slow(sessions: SessionManager) -> None:
         assert sessions.user_id == "alice"
@@ -878,7 +847,7 @@ async def test_a_slow_request_brings_nothing_back(
     assert not set_cookies(alice.reply)
     assert await alice.user() is None
     assert await site.store.count() == 0
-    assert await count(pg) == (1 if end == "expire" else 0)
+    assert await session_count(pg) == (1 if end == "expire" else 0)
 
 
 # PostgreSQL does not answer

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from time import monotonic
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -22,6 +21,7 @@ from aiosess._web.open_connections import ASK_EVERY, OpenConnections
 from tests.world.ageing import age
 from tests.world.app import SECRET, make_app
 from tests.world.browser import Browser
+from tests.world.cookies import session_id
 from tests.world.databases import logged_pool
 from tests.world.relay import relayed
 from tests.world.serve import served
@@ -39,25 +39,6 @@ UPGRADE = (
 )
 HUNDRED = 100
 BRIEF = timedelta(seconds=0.5)
-
-
-@pytest.fixture
-async def site(dsn: str) -> AsyncIterator[Site]:
-    """Return a running application."""
-    async with visit(make_app(dsn)) as site:
-        yield site
-
-
-@pytest.fixture
-async def ada(site: Site) -> Browser:
-    """Return a browser that is signed in."""
-    return await (await site.browser()).login("ada")
-
-
-def session_id(token: str | None) -> UUID:
-    """Return the session that a token belongs to."""
-    assert token is not None
-    return Keyring(SECRET).verify(token, "aiosess").session_id
 
 
 async def open_socket(browser: Browser, path: str = "/guarded/socket") -> ClientWebSocketResponse:

@@ -7,15 +7,14 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import cycle
-from uuid import UUID
 
 import asyncpg
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
 
-from aiosess._token.keys import Keyring
 from tests.world.ageing import age, make_due
-from tests.world.app import SECRET, make_app
+from tests.world.app import make_app
+from tests.world.cookies import session_id
 from tests.world.serve import served
 from tests.world.site import visit
 from tests.world.waiting import eventually, somebody_waits
@@ -60,11 +59,6 @@ async def visitor() -> AsyncIterator[Visitor]:
     """Return a visitor."""
     async with ClientSession(cookie_jar=DummyCookieJar()) as session:
         yield Visitor(session)
-
-
-def session_id(token: str) -> UUID:
-    """Return the session that a token belongs to."""
-    return Keyring(SECRET).verify(token, "aiosess").session_id
 
 
 @pytest.mark.threat("SES-03")

@@ -6,7 +6,6 @@ import logging
 import random
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from uuid import UUID, uuid4
@@ -20,6 +19,7 @@ from aiosess._token.keys import Keyring
 from aiosess._token.token import new_token
 from tests.world.ageing import make_due
 from tests.world.app import SECRET, make_app
+from tests.world.cookies import session_id
 from tests.world.databases import logged_pool
 from tests.world.site import Site, visit
 from tests.world.wire import COOKIE, Reply, Wire, request_bytes, set_cookies
@@ -28,20 +28,7 @@ NAME = COOKIE.encode()
 
 
 @pytest.fixture
-def seen() -> list[events.Event]:
-    """Return the events of the site."""
-    return []
-
-
-@pytest.fixture
-async def site(dsn: str, seen: list[events.Event]) -> AsyncIterator[Site]:
-    """Return a running application whose events are seen."""
-    async with visit(make_app(dsn, on_event=seen.append)) as site:
-        yield site
-
-
-@pytest.fixture
-async def alice(site: Site) -> bytes:
+async def token(site: Site) -> bytes:
     """Return a token that alice is signed in with."""
     return await token_of(site, "alice")
 
@@ -51,12 +38,6 @@ async def token_of(site: Site, user: str) -> bytes:
     browser = await (await site.browser()).login(user)
     assert browser.token is not None
     return browser.token.encode()
-
-
-def user_of(reply: Reply) -> str | None:
-    """Return who /me says is asking."""
-    user: str | None = json.loads(reply.body)["user"]
-    return user
 
 
 async def ask(site: Site, *headers: bytes) -> Reply:
@@ -78,21 +59,21 @@ def segment(raw: bytes) -> bytes:
 
 @pytest.mark.threat("TOK-01")
 @pytest.mark.parametrize("where", ["token", "rubbish"])
-async def test_every_byte_in_the_value(where: str, site: Site, alice: bytes) -> None:
+async def test_every_byte_in_the_value(where: str, site: Site, token: bytes) -> None:
     """Each of the 256 bytes, put into a good token or into rubbish, makes the request anonymous or 400, never 500."""
-    half = len(alice) // 2
-    before, after = (alice[:half], alice[half:]) if where == "token" else (b"abc", b"def")
+    half = len(token) // 2
+    before, after = (token[:half], token[half:]) if where == "token" else (b"abc", b"def")
     answers = []
     for byte in range(256):
         reply = await ask(site, b"Cookie: %s=%s%c%s" % (NAME, before, byte, after))
         assert reply.status in {200, 400}, byte
         if reply.status == 200:
-            assert user_of(reply) is None, byte
+            assert reply.user is None, byte
         assert not set_cookies(reply)
         answers.append(reply.status)
     # What is no part of an HTTP header is refused by aiohttp's parser; the rest has to reach us, or this shows nothing.
     assert answers.count(200) > 200
-    assert user_of(await ask(site, b"Cookie: %s=%s" % (NAME, alice))) == "alice"
+    assert (await ask(site, b"Cookie: %s=%s" % (NAME, token))).user == "alice"
 
 
 @pytest.mark.threat("TOK-01")
@@ -128,7 +109,7 @@ async def test_every_byte_in_the_value(where: str, site: Site, alice: bytes) -> 
 async def test_hostile_values_are_anonymous(value: bytes, site: Site) -> None:
     """Fact 4: surrogates, deep nesting, odd UTF-8 and shapes near a token's are "nobody", never an error."""
     reply = await ask(site, b"Cookie: %s=%s" % (NAME, value))
-    assert (reply.status, user_of(reply), set_cookies(reply)) == (200, None, [])
+    assert (reply.status, reply.user, set_cookies(reply)) == (200, None, [])
 
 
 @pytest.mark.threat("TOK-01")
@@ -137,7 +118,7 @@ async def test_large_values_are_anonymous(dsn: str) -> None:
     options = {"max_field_size": 1 << 20, "max_line_size": 1 << 20}
     async with visit(make_app(dsn), **options) as site:
         reply = await ask(site, b"Cookie: %s=%s" % (NAME, b"[" * 100_000))
-        assert (reply.status, user_of(reply)) == (200, None)
+        assert (reply.status, reply.user) == (200, None)
     async with visit(make_app(dsn)) as site:
         assert (await ask(site, b"Cookie: %s=%s" % (NAME, b"[" * 100_000))).status == 400
 
@@ -180,11 +161,11 @@ async def test_fact_3_aiohttps_parser_defeats_the_prefix() -> None:
         [b"Cookie: \xff\x80=\xc3\x28; %s"],
     ],
 )
-async def test_cookie_is_found(headers: list[bytes], site: Site, alice: bytes) -> None:
+async def test_cookie_is_found(headers: list[bytes], site: Site, token: bytes) -> None:
     """Our cookie is read among others, in any Cookie header, and twice if both are the same."""
-    pair = NAME + b"=" + alice
+    pair = NAME + b"=" + token
     reply = await ask(site, *(header.replace(b"%s", pair) for header in headers))
-    assert (reply.status, user_of(reply)) == (200, "alice")
+    assert (reply.status, reply.user) == (200, "alice")
 
 
 @pytest.mark.threat("COO-02")
@@ -223,49 +204,49 @@ async def test_cookie_is_found(headers: list[bytes], site: Site, alice: bytes) -
         b"Authorization: Bearer %v",
     ],
 )
-async def test_cookie_is_not_found(header: bytes, site: Site, alice: bytes) -> None:
+async def test_cookie_is_not_found(header: bytes, site: Site, token: bytes) -> None:
     """Fact 3: no white space but SP and HTAB around a pair, no quotes, escapes or other name yields our cookie."""
-    reply = await ask(site, header.replace(b"%n", NAME).replace(b"%N", NAME.upper()).replace(b"%v", alice))
+    reply = await ask(site, header.replace(b"%n", NAME).replace(b"%N", NAME.upper()).replace(b"%v", token))
     assert reply.status in {200, 400}
     if reply.status == 200:
-        assert user_of(reply) is None
+        assert reply.user is None
 
 
 @pytest.mark.threat("COO-03")
 @pytest.mark.parametrize("layout", ["one header", "two headers", "far apart"])
 @pytest.mark.parametrize("order", list(permutations(("alice", "mallory"))))
 async def test_two_sessions_are_nobody(
-    layout: str, order: tuple[str, str], site: Site, seen: list[events.Event]
+    layout: str, order: tuple[str, str], site: Site, happened: list[events.Event]
 ) -> None:
     """Two different sessions in one request are neither of them, in whatever order and headers, and are told once."""
     tokens = {user: await token_of(site, user) for user in ("alice", "mallory")}
     first, second = (NAME + b"=" + tokens[user] for user in order)
-    seen.clear()
+    happened.clear()
     headers = {
         "one header": [b"Cookie: " + first + b"; " + second],
         "two headers": [b"Cookie: " + first, b"Cookie: " + second],
         "far apart": [b"Cookie: a=1; " + first, b"X-Other: 1", b"Cookie: b=2; " + second + b"; c=3"],
     }[layout]
     reply = await ask(site, *headers, b"User-Agent: curl/8.16.0")
-    assert (reply.status, user_of(reply), set_cookies(reply)) == (200, None, [])
-    (event,) = seen
+    assert (reply.status, reply.user, set_cookies(reply)) == (200, None, [])
+    (event,) = happened
     assert isinstance(event, events.CookieConflicted)
     assert (event.presenter.ip, event.presenter.device_name) == ("127.0.0.1", "curl")
     for token in tokens.values():
-        assert user_of(await ask(site, b"Cookie: " + NAME + b"=" + token)) is not None
+        assert (await ask(site, b"Cookie: " + NAME + b"=" + token)).user is not None
 
 
 @pytest.mark.threat("COO-03")
 @pytest.mark.parametrize("planted", [b"", b"x", b"deleted"])
 @pytest.mark.parametrize("first", [False, True])
 async def test_rubbish_beside_the_session_is_a_conflict_too(
-    planted: bytes, site: Site, alice: bytes, seen: list[events.Event], *, first: bool
+    planted: bytes, site: Site, token: bytes, happened: list[events.Event], *, first: bool
 ) -> None:
     """A planted value need not be a token to make the request anonymous: which one is planted nobody can tell."""
-    seen.clear()
-    pairs = [b"%s=%s" % (NAME, value) for value in ((planted, alice) if first else (alice, planted))]
-    assert user_of(await ask(site, b"Cookie: " + b"; ".join(pairs))) is None
-    assert [type(event) for event in seen] == [events.CookieConflicted]
+    happened.clear()
+    pairs = [b"%s=%s" % (NAME, value) for value in ((planted, token) if first else (token, planted))]
+    assert (await ask(site, b"Cookie: " + b"; ".join(pairs))).user is None
+    assert [type(event) for event in happened] == [events.CookieConflicted]
 
 
 # Forged tokens
@@ -306,7 +287,7 @@ async def test_forged_cookies_cost_nothing(dsn: str, caplog: pytest.LogCaptureFi
                 sender = asyncio.create_task(wire.send(*requests))
                 for _ in requests:
                     reply = await wire.read()
-                    assert (reply.status, user_of(reply), set_cookies(reply)) == (200, None, [])
+                    assert (reply.status, reply.user, set_cookies(reply)) == (200, None, [])
                 await sender
 
             await asyncio.gather(*[attack(await site.wire(), share * 2500) for share in range(3)])
@@ -317,14 +298,14 @@ async def test_forged_cookies_cost_nothing(dsn: str, caplog: pytest.LogCaptureFi
             )
         assert statements == []
         assert caplog.records == []
-        assert user_of(await ask(site, b"Cookie: %s=%s" % (NAME, token))) == "alice"
+        assert (await ask(site, b"Cookie: %s=%s" % (NAME, token))).user == "alice"
 
 
 async def anonymous(wire: Wire, count: int) -> None:
     """Read so many answers, and see that nobody was signed in for any."""
     for _ in range(count):
         reply = await wire.read()
-        assert (reply.status, user_of(reply), set_cookies(reply)) == (200, None, [])
+        assert (reply.status, reply.user, set_cookies(reply)) == (200, None, [])
 
 
 def signed(session_id: UUID, version: int = 1) -> bytes:
@@ -339,7 +320,7 @@ async def test_valid_signature_without_a_row(site: Site, pg: asyncpg.Connection)
     page = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
     for _ in range(3):
         reply = await ask(site, b"Cookie: %s=%s" % (NAME, signed(uuid4())), *page)
-        assert (reply.status, user_of(reply), set_cookies(reply)) == (200, None, [])
+        assert (reply.status, reply.user, set_cookies(reply)) == (200, None, [])
     assert await pg.fetchval("select count(*) from aiosess_sessions") == 0
     assert await pg.fetchval("select count(*) from aiosess_logins") == 0
 
@@ -349,10 +330,10 @@ async def test_dead_token_is_asked_about_once(dsn: str) -> None:
     """A session's end is final, so that its cookie costs one query and no more."""
     async with logged_pool(dsn) as (pool, statements), visit(make_app(dsn, pool=pool)) as site:
         cookie = b"Cookie: %s=%s" % (NAME, signed(uuid4()))
-        assert user_of(await ask(site, cookie)) is None
+        assert (await ask(site, cookie)).user is None
         assert statements != []
         statements.clear()
-        assert user_of(await ask(site, cookie)) is None
+        assert (await ask(site, cookie)).user is None
         # asyncpg's own reset of the first query's connection may come late.
         assert [text for text in statements if "aiosess" in text] == []
 
@@ -360,14 +341,14 @@ async def test_dead_token_is_asked_about_once(dsn: str) -> None:
 @pytest.mark.threat("KEY-03")
 @pytest.mark.parametrize("version", [1, 2, 1000])
 async def test_signing_key_alone_forges_nothing(
-    version: int, site: Site, alice: bytes, seen: list[events.Event]
+    version: int, site: Site, token: bytes, happened: list[events.Event]
 ) -> None:
     """Whoever has the key but not the session's secret does not get in, and cannot end the session either."""
-    session_id = Keyring(SECRET).verify(alice.decode(), "aiosess").session_id
-    seen.clear()
-    assert user_of(await ask(site, b"Cookie: %s=%s" % (NAME, signed(session_id, version)))) is None
-    assert seen == []
-    assert user_of(await ask(site, b"Cookie: %s=%s" % (NAME, alice))) == "alice"
+    forged = signed(session_id(token.decode()), version)
+    happened.clear()
+    assert (await ask(site, b"Cookie: %s=%s" % (NAME, forged))).user is None
+    assert happened == []
+    assert (await ask(site, b"Cookie: %s=%s" % (NAME, token))).user == "alice"
 
 
 # Many requests on few connections

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -17,6 +17,7 @@ import aiosess
 from aiosess import SessionManager
 from tests.world.ageing import age, make_due
 from tests.world.app import make_app
+from tests.world.databases import session_count
 from tests.world.site import Site, visit
 from tests.world.wire import COOKIE, Reply, Wire, request_bytes, set_cookies
 
@@ -32,19 +33,6 @@ UPGRADE = (
 )
 
 CLOSE_FRAME = b"\x88\x80\0\0\0\0"
-
-
-@pytest.fixture
-async def site(dsn: str) -> AsyncIterator[Site]:
-    """Return a running application."""
-    async with visit(make_app(dsn)) as site:
-        yield site
-
-
-async def session_count(pg: asyncpg.Connection) -> int:
-    """Return how many rows there are."""
-    rows: int = await pg.fetchval("select count(*) from aiosess_sessions")
-    return rows
 
 
 # Every kind of response

@@ -8,9 +8,12 @@ from aiohttp import web
 
 import aiosess
 from tests.world.errands import PENDING
+from tests.world.waiting import Gate
 
 SECRET = "a-secret-for-tests-0123456789-abcdefghijk"
 NEW_SECRET = "another-secret-for-tests-0123456789-zyxwvut"
+GATE = web.AppKey("gate", Gate)
+
 routes = web.RouteTableDef()
 
 
@@ -96,6 +99,16 @@ async def stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
+@routes.get("/gate")
+async def wait(request: web.Request) -> web.Response:
+    """Wait at the gate between the check of the request and the answer, which says who is asking."""
+    user = request["sessions"].user_id
+    await request.app[GATE].wait()
+    if "writes" in request.query:
+        await request["sessions"].set("key", "value")
+    return web.json_response({"user": user})
+
+
 @routes.post("/errand/{number}")
 async def run_errand(request: web.Request) -> web.Response:
     """Do what Browser.run() was given."""
@@ -110,13 +123,18 @@ async def run_errand(request: web.Request) -> web.Response:
     return web.Response(text="done")
 
 
-def make_app(dsn: str, *more: web.AbstractRouteDef, **options: Any) -> web.Application:
-    """Return the application, with more routes where a test needs them."""
+def make_app(
+    dsn: str, *more: web.AbstractRouteDef, page: dict[str, Any] | None = None, **options: Any
+) -> web.Application:
+    """Return the application with options of setup(), more routes, and the devices page if its options are given."""
     app = web.Application()
+    app[GATE] = Gate()
     options.setdefault("secret", SECRET)
     if "pool" not in options:
         options["dsn"] = dsn
     aiosess.setup(app, **options)
     app.add_routes(routes)
     app.add_routes(more)
+    if page is not None:
+        aiosess.setup_devices(app, **page)
     return app

@@ -1,7 +1,7 @@
 """A browser that visits the application: a cookie jar, and requests that carry it."""
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
@@ -64,6 +64,10 @@ class Browser:
         assert response.status == 200, response.status
         user: str | None = (await response.json())["user"]
         return user
+
+    async def session_id(self) -> UUID:
+        """Return the id of the browser's session."""
+        return UUID((await (await self.get("/me")).json())["id"])
 
     @staticmethod
     async def _finished(response: ClientResponse) -> ClientResponse:

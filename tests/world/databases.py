@@ -45,6 +45,11 @@ async def fill(pg: asyncpg.Connection, count: int) -> None:
     )
 
 
+async def session_count(pg: asyncpg.Connection) -> int:
+    """Return how many sessions there are."""
+    return int(await pg.fetchval("select count(*) from aiosess_sessions"))
+
+
 async def cut_connections(pg: asyncpg.Connection) -> set[int]:
     """End all connections to a connection's database but itself; return the pids of their backends."""
     records = await pg.fetch(

@@ -9,7 +9,6 @@ from typing import Any
 import asyncpg
 from aiohttp import ClientResponse
 
-import aiosess
 from tests.world.app import make_app
 from tests.world.browser import Browser, firefox
 from tests.world.site import Site, visit
@@ -29,9 +28,7 @@ WAYS = ("end-others", "sign-out-everywhere")
 @asynccontextmanager
 async def page_site(dsn: str, *, with_options: dict[str, Any] | None = None, **options: Any) -> AsyncIterator[Site]:
     """Run an application with the page for a while; the options are those of setup_devices()."""
-    app = make_app(dsn, **(with_options or {}))
-    aiosess.setup_devices(app, **options)
-    async with visit(app) as site:
+    async with visit(make_app(dsn, page=options, **(with_options or {}))) as site:
         yield site
 
 
@@ -42,14 +39,9 @@ async def signed_in(site: Site, user: str = "ada", headers: dict[str, str] = FIR
     return await browser.login(user)
 
 
-async def own_id(browser: Browser) -> str:
-    """Return the id of a browser's session."""
-    return str((await (await browser.get("/me")).json())["id"])
-
-
 async def form_token(browser: Browser) -> str:
     """Return the form token of a browser's session, from a page of the site."""
-    page = await (await browser.get(f"{PAGE}/{await own_id(browser)}/end")).text()
+    page = await (await browser.get(f"{PAGE}/{await browser.session_id()}/end")).text()
     found = re.search(r'name="csrf_token" value="([^"]+)"', page)
     assert found is not None
     return found[1]

@@ -10,8 +10,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import aiosess
 from aiosess._web.installation import Installation
+from tests.world.app import GATE
 from tests.world.browser import Browser
-from tests.world.wire import COOKIE, Reply, Wire, request_bytes
+from tests.world.waiting import Gate
+from tests.world.wire import Reply, Wire, present, sign_in
 
 
 class Site:
@@ -34,6 +36,11 @@ class Site:
         assert self.server.port is not None
         return self.server.port
 
+    @property
+    def gate(self) -> Gate:
+        """Where the handler of /gate waits."""
+        return self.server.app[GATE]
+
     async def browser(self, token: str | None = None) -> Browser:
         """Return a browser with an empty jar, or with a session cookie in it."""
         # The test client does not send Secure cookies to http://127.0.0.1 unless its jar is told that this is safe.
@@ -53,11 +60,11 @@ class Site:
 
     async def present(self, token: str, target: str = "/me", *headers: bytes, method: str = "GET") -> Reply:
         """Send a token once, on a connection of its own, whatever was sent or set before."""
-        wire = Wire(*await asyncio.open_connection("127.0.0.1", self.port))
-        try:
-            return await wire.ask(request_bytes(target, f"Cookie: {COOKIE}={token}".encode(), *headers, method=method))
-        finally:
-            await wire.close()
+        return await present(self.port, token, target, *headers, method=method)
+
+    async def login(self, user: str = "ada") -> str:
+        """Sign a user in on a connection of its own and return the token."""
+        return await sign_in(self.port, user)
 
     @property
     def installation(self) -> Installation:
@@ -67,6 +74,8 @@ class Site:
 
     async def close(self) -> None:
         """Close the browsers, the connections and the server."""
+        if GATE in self.server.app:
+            self.gate.opened.set()  # the server waits for its handlers
         for wire in self._wires:
             await wire.close()
         for client in self._clients:

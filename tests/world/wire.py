@@ -8,6 +8,7 @@ from aiohttp import ClientResponse, hdrs
 from multidict import CIMultiDict
 
 COOKIE = "__Host-session"  # the cookie that holds the token
+NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")  # a browser opens a page
 
 
 @dataclass
@@ -89,3 +90,20 @@ def set_cookies(reply: ClientResponse | Reply | None) -> list[str]:
     """Return the Set-Cookie headers of an answer."""
     assert reply is not None
     return reply.headers.getall(hdrs.SET_COOKIE, [])
+
+
+async def present(port: int, token: str, target: str = "/me", *headers: bytes, method: str = "GET") -> Reply:
+    """Send a token once to a port of 127.0.0.1, on a connection of its own, whatever was sent or set before."""
+    wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+    try:
+        return await wire.ask(request_bytes(target, f"Cookie: {COOKIE}={token}".encode(), *headers, method=method))
+    finally:
+        await wire.close()
+
+
+async def sign_in(port: int, user: str = "ada", *headers: bytes) -> str:
+    """Sign a user in and return the token."""
+    reply = await present(port, "none", f"/login/{user}", *headers, method="POST")
+    assert reply.status == 200, reply.status
+    assert reply.token
+    return reply.token
