@@ -96,7 +96,7 @@ class Fleet:
 
     async def wires(self) -> tuple[Wire, Wire]:
         """Return a connection to each process."""
-        one, two = [Wire(*await asyncio.open_connection("127.0.0.1", port)) for port in self._ports]
+        one, two = [await Wire.open(port) for port in self._ports]
         return one, two
 
     async def _do(self, wires: tuple[Wire, Wire], method: str, target: str, token: str = "") -> Reply:

@@ -86,7 +86,7 @@ async def test_another_process_sees_it_before_the_call_returns(
     async with visit(make_app(dsn)) as site, served(dsn) as (_, port):
         token = (await (await site.browser()).login("alice")).token
         await fill(pg, MANY)
-        wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+        wire = await Wire.open(port)
         request = request_bytes("/me", f"Cookie: {COOKIE}={token}".encode())
         began, is_in, has_returned = monotonic(), True, False
         revocation = asyncio.create_task(site.store.revoke_all())

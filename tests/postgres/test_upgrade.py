@@ -99,7 +99,7 @@ async def run_newer(folder: Path, program: str, *arguments: str) -> tuple[int | 
 
 async def ask(port: int, target: str, token: str | None, method: str = "POST") -> Reply:
     """Send one request to a server process."""
-    wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+    wire = await Wire.open(port)
     try:
         return await wire.ask(request_bytes(target, f"Cookie: {COOKIE}={token}".encode(), method=method))
     finally:

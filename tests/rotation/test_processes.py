@@ -17,7 +17,7 @@ PHONE, ELSEWHERE = firefox(140), firefox(141)
 
 async def ask(port: int, token: str, agent: str = PHONE, target: str = "/me", method: str = "GET") -> Reply | None:
     """Ask with a token on a connection of its own; None: there was no answer."""
-    wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+    wire = await Wire.open(port)
     headers = f"Cookie: {COOKIE}={token}".encode(), f"User-Agent: {agent}".encode()
     try:
         return await wire.ask(request_bytes(target, *headers, method=method))

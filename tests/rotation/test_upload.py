@@ -190,7 +190,7 @@ async def test_slow_handler_sets_no_older_cookie(dsn: str, pg: asyncpg.Connectio
     async with served(dsn) as (_, one), served(dsn) as (_, two):
         token = await sign_in(two)
         await make_due(pg)
-        wire = Wire(*await asyncio.open_connection("127.0.0.1", one))
+        wire = await Wire.open(one)
         await begin_upload(wire, token, one)
         await eventually(lambda: has_begun(pg))
         successor = await rotate(two, pg, token)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.web.jobs import SlowWrite
 from tests.world.browser import Browser
 from tests.world.site import Site
 
@@ -10,3 +11,9 @@ from tests.world.site import Site
 async def alice(site: Site) -> Browser:
     """Return a browser that alice is signed in with."""
     return await (await site.browser()).login("alice")
+
+
+@pytest.fixture
+def slow(site: Site, monkeypatch: pytest.MonkeyPatch) -> SlowWrite:
+    """Return the write that is held."""
+    return SlowWrite(site, monkeypatch)

@@ -50,7 +50,7 @@ async def open_socket(browser: Browser, path: str = "/guarded/socket") -> Client
 
 async def open_stream(port: int, token: str | None, target: str = "/guarded/stream") -> Wire:
     """Open a guarded stream on a connection of its own."""
-    wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+    wire = await Wire.open(port)
     await wire.send(request_bytes(target, f"Cookie: {COOKIE}={token}".encode()))
     head = await wire._reader.readuntil(b"guarded\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
@@ -139,7 +139,7 @@ async def test_logout_on_one_process_ends_connections_on_another(dsn: str) -> No
         )
         assert await socket.receive_str() == "guarded"
         wire = await open_stream(one, browser.token)
-        other = Wire(*await asyncio.open_connection("127.0.0.1", two))
+        other = await Wire.open(two)
         cookie = f"Cookie: {COOKIE}={browser.token}".encode()
         assert (await other.ask(request_bytes("/do/logout", cookie, method="POST"))).status == 200
         assert await closed(socket) == (4001, "session ended")

@@ -110,7 +110,7 @@ async def test_rotation_and_data_are_seen_by_every_process(dsn: str, pg: asyncpg
 
 async def _begin(port: int, method: str, target: str, token: str) -> tuple[Wire, asyncio.Task[Reply]]:
     """Send a request and wait for its answer in the background."""
-    wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+    wire = await Wire.open(port)
     await wire.send(request_bytes(target, f"Cookie: {COOKIE}={token}".encode(), method=method))
     return wire, asyncio.create_task(wire.read())
 

@@ -1,6 +1,5 @@
 """A running application, and everything that a test opened on it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -54,7 +53,7 @@ class Site:
 
     async def wire(self) -> Wire:
         """Return a connection for raw bytes; closed with the site."""
-        wire = Wire(*await asyncio.open_connection("127.0.0.1", self.port))
+        wire = await Wire.open(self.port)
         self._wires.append(wire)
         return wire
 

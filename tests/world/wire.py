@@ -42,6 +42,11 @@ class Wire:
         self._reader = reader
         self._writer = writer
 
+    @classmethod
+    async def open(cls, port: int) -> "Wire":
+        """Connect to a port of 127.0.0.1."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
     async def send(self, *requests: bytes) -> None:
         """Send bytes; several requests are pipelined."""
         self._writer.write(b"".join(requests))
@@ -94,7 +99,7 @@ def set_cookies(reply: ClientResponse | Reply | None) -> list[str]:
 
 async def present(port: int, token: str, target: str = "/me", *headers: bytes, method: str = "GET") -> Reply:
     """Send a token once to a port of 127.0.0.1, on a connection of its own, whatever was sent or set before."""
-    wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+    wire = await Wire.open(port)
     try:
         return await wire.ask(request_bytes(target, f"Cookie: {COOKIE}={token}".encode(), *headers, method=method))
     finally:
