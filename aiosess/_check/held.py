@@ -29,7 +29,7 @@ class Held:
     Holds rows and ended sessions, bounded together; nothing of it is believed without a check.
 
     Attributes:
-        epoch: Another number whenever a connection was lost. What was read in an earlier epoch may be another
+        epoch: Another number whenever a connection was lost. An answer from an earlier epoch may be another
             server's, and is not held.
 
     """

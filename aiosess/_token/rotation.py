@@ -1,5 +1,5 @@
 """
-What a presented token means for its session: a pure function of row, token and time.
+Judges a presented token against its session's row: a pure function of row, token and time.
 
 A successor is minted by signing alone, and the database learns of it when a client first presents it. So a lost
 response loses nothing. Every successor is unique, so two parties with copies of one token get different successors, and

@@ -79,7 +79,7 @@ class Visit:
         forwarded_for = self.headers.getall("X-Forwarded-For", ())
         return Caller(peer, forwarded_for, self.headers.get(hdrs.USER_AGENT), trusted)
 
-    # What the handler asks
+    # Questions of the handler
 
     def require_known(self) -> None:
         """
@@ -129,7 +129,7 @@ class Visit:
         if self.is_sealed:
             raise ResponseStarted
 
-    # What changes
+    # Changes
 
     def accept(self, row: Row, token: Token, *, is_late: bool = False, mints: bool = False) -> None:
         """Take the sender for the session's user."""

@@ -1,4 +1,4 @@
-"""What is in the database, and whether this library can use it."""
+"""The state of the tables in the database, and whether this library can use them."""
 
 from dataclasses import dataclass
 
