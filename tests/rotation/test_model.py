@@ -231,7 +231,7 @@ BUGS = {
         None,
         stating(
             "adopt",
-            r"and s\.token_id = \$6 and s\.settled_at is not distinct from \$7",
+            r"and s\.token_id = \$6::text and s\.settled_at is not distinct from \$7::timestamptz",
             "and coalesce($6::text, $7::timestamptz::text) is not null",
         ),
     ),
@@ -260,8 +260,8 @@ BUGS = {
         "upload",
         stating(
             "lease",
-            r"and s\.token_id = \$2 and s\.settled_at is not distinct from \$8",
-            "and $2 <> '' and ($8::timestamptz is null or true)",
+            r"and s\.token_id = \$2::text and s\.settled_at is not distinct from \$8::timestamptz",
+            "and $2::text <> '' and ($8::timestamptz is null or true)",
         ),
     ),
     # visit and checker

@@ -1,6 +1,5 @@
 """Rotation over HTTP, the alarm: whom and what an event about a reused token names, and what raises none."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import asyncpg
@@ -11,24 +10,17 @@ from aiosess._token.token import new_token
 from tests.rotation.routes import ROUTES
 from tests.rotation.steps import of_kind, promoted, row, settle, sibling
 from tests.world.ageing import age, make_due
-from tests.world.app import make_app
 from tests.world.cookies import read, sign
-from tests.world.site import Site, visit
+from tests.world.site import Site
 from tests.world.wire import NAVIGATION
 
-pytestmark = pytest.mark.site(*ROUTES)
+pytestmark = pytest.mark.site(*ROUTES, trusted_proxies=("127.0.0.1",))
+
 OWNER = (b"User-Agent: owner", b"X-Forwarded-For: 192.0.2.1")
 THIEF = (b"User-Agent: thief", b"X-Forwarded-For: 198.51.100.2")
 
 
 OWNERS, THIEFS = ("192.0.2.1", "owner"), ("198.51.100.2", "thief")
-
-
-@pytest.fixture
-async def proxied(dsn: str, happened: list[events.Event]) -> AsyncIterator[Site]:
-    """Run an application behind a proxy."""
-    async with visit(make_app(dsn, on_event=happened.append, trusted_proxies=("127.0.0.1",))) as site:
-        yield site
 
 
 async def places_of_reuse(
@@ -43,58 +35,58 @@ async def places_of_reuse(
 @pytest.mark.threat("ROT-04")
 @pytest.mark.parametrize("first", ["thief", "owner"])
 async def test_reuse_tells_both_places(
-    proxied: Site, pg: asyncpg.Connection, happened: list[events.Event], first: str
+    site: Site, pg: asyncpg.Connection, happened: list[events.Event], first: str
 ) -> None:
     """Whoever of the two rotates first, the alarm names who came with the old token and who went on with the new."""
     ahead, behind = (THIEF, OWNER) if first == "thief" else (OWNER, THIEF)
-    stolen = (await proxied.present("none", "/login/ada", *OWNER, method="POST")).token or ""
+    stolen = (await site.present("none", "/login/ada", *OWNER, method="POST")).token or ""
     await make_due(pg)
-    new = (await proxied.present(stolen, "/me", *ahead)).token or ""
-    assert (await proxied.present(new, "/me", *ahead)).user == "ada"
-    await settle(proxied, pg, new)
+    new = (await site.present(stolen, "/me", *ahead)).token or ""
+    assert (await site.present(new, "/me", *ahead)).user == "ada"
+    await settle(site, pg, new)
     await age(pg, 601)
-    places = await places_of_reuse(proxied, happened, stolen, behind)
+    places = await places_of_reuse(site, happened, stolen, behind)
     assert places == ([OWNERS, THIEFS, OWNERS] if first == "thief" else [THIEFS, OWNERS, OWNERS])
 
 
 @pytest.mark.threat("ROT-04")
 @pytest.mark.parametrize("way", ["login", "rotate", "reauthenticated"])
-async def test_reuse_of_a_token_that_was_never_promoted(proxied: Site, happened: list[events.Event], way: str) -> None:
+async def test_reuse_of_a_token_that_was_never_promoted(site: Site, happened: list[events.Event], way: str) -> None:
     """Of a token that a login or a rotation on purpose made, the other place is where that was asked for."""
-    current = (await proxied.present("none", "/login/ada", *OWNER, method="POST")).token or ""
+    current = (await site.present("none", "/login/ada", *OWNER, method="POST")).token or ""
     if way != "login":
-        current = (await proxied.present(current, f"/do/{way}", *THIEF, method="POST")).token or ""
-    places = await places_of_reuse(proxied, happened, sibling(current), (b"User-Agent: third",))
+        current = (await site.present(current, f"/do/{way}", *THIEF, method="POST")).token or ""
+    places = await places_of_reuse(site, happened, sibling(current), (b"User-Agent: third",))
     assert places == [("127.0.0.1", "third"), OWNERS if way == "login" else THIEFS, OWNERS]
 
 
 @pytest.mark.threat("ROT-04")
 async def test_reuse_in_a_row_from_before_the_migration(
-    proxied: Site, pg: asyncpg.Connection, happened: list[events.Event]
+    site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
     """While it is unknown where a token was promoted from, the other place is the login's."""
-    old = (await proxied.present("none", "/login/ada", *OWNER, method="POST")).token or ""
+    old = (await site.present("none", "/login/ada", *OWNER, method="POST")).token or ""
     await make_due(pg)
-    new = (await proxied.present(old, "/me", *THIEF)).token or ""
-    assert (await proxied.present(new, "/me", *THIEF)).user == "ada"
-    await settle(proxied, pg, new)
+    new = (await site.present(old, "/me", *THIEF)).token or ""
+    assert (await site.present(new, "/me", *THIEF)).user == "ada"
+    await settle(site, pg, new)
     await age(pg, 601)
     await pg.execute("update aiosess_sessions set promoted_ip = null, promoted_user_agent = null")
-    assert await places_of_reuse(proxied, happened, old, THIEF) == [THIEFS, OWNERS, OWNERS]
+    assert await places_of_reuse(site, happened, old, THIEF) == [THIEFS, OWNERS, OWNERS]
 
 
 @pytest.mark.threat("ROT-04")
 async def test_reuse_tells_a_place_without_user_agent(
-    proxied: Site, pg: asyncpg.Connection, happened: list[events.Event]
+    site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
     """Who promoted a token and named no device is told by the address, and not taken for the login."""
-    old = (await proxied.present("none", "/login/ada", *OWNER, method="POST")).token or ""
+    old = (await site.present("none", "/login/ada", *OWNER, method="POST")).token or ""
     await make_due(pg)
-    new = (await proxied.present(old, "/me", THIEF[1])).token or ""
-    assert (await proxied.present(new, "/me", THIEF[1])).user == "ada"
-    await settle(proxied, pg, new)
+    new = (await site.present(old, "/me", THIEF[1])).token or ""
+    assert (await site.present(new, "/me", THIEF[1])).user == "ada"
+    await settle(site, pg, new)
     await age(pg, 601)
-    assert await places_of_reuse(proxied, happened, old, OWNER) == [OWNERS, (THIEFS[0], ""), OWNERS]
+    assert await places_of_reuse(site, happened, old, OWNER) == [OWNERS, (THIEFS[0], ""), OWNERS]
 
 
 @pytest.mark.threat("KEY-03")

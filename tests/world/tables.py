@@ -25,7 +25,7 @@ from aiosess._postgres.schema import prepare
 from aiosess._signals import Signals
 
 async def main():
-    database = make_database(store_timeout=timedelta(seconds=60)), Signals()
+    database = Database(SessionConfig(store_timeout=timedelta(seconds=60)), Signals())
     await database.connect(sys.argv[1])
     await prepare(database, "public", migrate=True)
     await database.close()
