@@ -103,8 +103,8 @@ class Connections:
 
     async def expire(self) -> None:
         """Replace the connections of today, each when it is taken out next."""
-        if self.pool is not None:
-            await self.pool.expire_connections()
+        assert self.pool is not None, "one of its connections was lost"  # noqa: S101 - for the type checker
+        await self.pool.expire_connections()
 
 
 def is_lost(connection: Connection) -> bool:

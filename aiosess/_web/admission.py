@@ -105,8 +105,8 @@ class Admission:
         unknown = visit.unknown
         if unknown is not None:
             await self.admit(visit, unknown.token)
-            if visit.unknown is unknown:
-                visit.unknown = None  # not before: until then the request must not be taken for anonymous
+            # Only now, if nothing new is unknown: until then the request must not be taken for anonymous.
+            visit.unknown = None if visit.unknown is unknown else visit.unknown
         visit.require_known()
 
     async def _judge(self, visit: Visit, row: Row, known: KnownToken, user_agent: str) -> bool:
