@@ -1,6 +1,7 @@
 """Open devices pages: what the server tells them, how soon, and at what price."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -154,9 +155,12 @@ async def test_too_many_pages(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None
         await eventually(opens)
 
 
-async def test_an_outage_ends_no_page(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outage_ends_no_page(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """While PostgreSQL does not answer open pages wait, and are told what has changed when it does."""
     monkeypatch.setattr(updates, "ASK_EVERY", 0.05)
+    caplog.set_level(logging.DEBUG, "aiosess")
     brief = {"store_timeout": timedelta(seconds=0.3)}
     async with relayed(dsn) as relay, page_site(relay.dsn, with_options=brief) as site, page_site(dsn) as elsewhere:
         browser, other = await signed_in(site), await signed_in(elsewhere)
@@ -168,6 +172,7 @@ async def test_an_outage_ends_no_page(dsn: str, monkeypatch: pytest.MonkeyPatch)
             assert (await events.next())[0] == "list"
             relay.swallows = True
             await eventually(lambda: answers(503))
+            await eventually(lambda: "open devices pages wait" in caplog.text)
             await other.run(lambda sessions: sessions.logout())
             relay.swallows = False
             relay.cut()
