@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from aiosess._token.token import Token
 from tests.rotation.explore import ENDLESS, Spans, world
 from tests.rotation.explore_owner import Faults, Search
 from tests.rotation.explore_theft import Chase, Parties
+from tests.rotation.seeds import Seed, judging_in
 from tests.world import statements
 from tests.world.statements import Stored
 
@@ -24,8 +26,6 @@ SMALL = Spans(2, 6, 9)
 GRIDS = [SMALL, Spans(1, 10, 15), Spans(3, 7, 11), Spans(4, 12, 18)]
 FINE = [Spans(2, 20, 30), Spans(6, 60, 90), Spans(5, 17, 31)]
 BOTH = ("O", "X")
-
-Seed = Callable[[pytest.MonkeyPatch], None]
 
 
 def logged_out(spans: Spans, faults: Faults) -> list[str]:
@@ -157,19 +157,7 @@ def test_thief_who_is_no_less_at_home_may_stay(parties: Parties) -> None:
 # Seeded errors
 
 
-def judging(*meanings: Meaning, **to: Any) -> Seed:
-    """Take some verdicts for others."""
-
-    def seed(patch: pytest.MonkeyPatch) -> None:
-        judge = rotation.judge
-
-        def misjudge(row: Row, *others: Any) -> Verdict:
-            verdict = judge(row, *others)
-            return replace(verdict, **to) if verdict.meaning in meanings else verdict
-
-        patch.setattr(rotation, "judge", misjudge)
-
-    return seed
+judging = partial(judging_in, rotation)
 
 
 def settle_at_once(patch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -35,6 +36,7 @@ from aiosess._token.token import Token, new_token
 from aiosess._web import admission, manager, middleware, visit
 from tests.rotation.fleet import Fleet
 from tests.rotation.model import Found, History, Rotation
+from tests.rotation.seeds import Seed, judging_in
 
 NIGHTLY = os.environ.get("AIOSESS_NIGHTLY") == "1"
 RECORDS = os.environ.get("AIOSESS_RECORD") == "1"
@@ -64,22 +66,7 @@ def running(dsn: str, kind: str | None, found: list[Found]) -> Iterator[Callable
             runner.run(fleet.stop())
 
 
-Seed = Callable[[pytest.MonkeyPatch], None]
-
-
-def judging(*meanings: Meaning, **to: Any) -> Seed:
-    """Take some verdicts for others."""
-
-    def seed(patch: pytest.MonkeyPatch) -> None:
-        judge = rotation.judge
-
-        def misjudge(row: Row, *others: Any) -> Verdict:
-            verdict = judge(row, *others)
-            return replace(verdict, **to) if verdict.meaning in meanings else verdict
-
-        patch.setattr(admission, "judge", misjudge)
-
-    return seed
+judging = partial(judging_in, admission)
 
 
 def take_any_sibling(patch: pytest.MonkeyPatch) -> None:
