@@ -86,7 +86,11 @@ class Created(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDevice(SessionEvent):
-    """A user signed in, and none of their other live sessions has this browser family, platform and device type."""
+    """
+    A user signed in, and none of their other live sessions has this browser family, platform and device type.
+
+    The session that the login replaces counts as one of them: a browser that is signed in and signs in again is known.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -452,7 +452,6 @@ class SessionManager:
 
     def _sign_in(self, row: Row, token: Token) -> None:
         """Go on with a token that this request made, and send it."""
-        self._visit.varies = True
         self._visit.accept(row, token)
         self._call.transport.send_token(self._visit, token, remember=row.remember)
 

@@ -6,7 +6,9 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from tests.world.site import eventually, make_app, visit
+from tests.world.app import make_app
+from tests.world.site import visit
+from tests.world.waiting import eventually
 
 
 async def test_migration_gives_up_behind_a_lock(empty_dsn: str, caplog: pytest.LogCaptureFixture) -> None:
