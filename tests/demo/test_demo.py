@@ -457,7 +457,7 @@ async def test_banner_tells_how_to_sign_everybody_out(state: Path, browse: Brows
         done = await asyncio.to_thread(
             subprocess.run, ["sh", "-c", f"{command[0]} --yes"], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        assert (done.returncode, done.stdout) == (0, "Everybody is signed out.\n")
+        assert (done.returncode, done.stdout) == (0, "Everybody is signed out.\n"), done.stderr
         assert not await browser.is_signed_in()
 
 
