@@ -74,7 +74,7 @@ def encode_value(value: Any, max_bytes: int) -> str:  # noqa: ANN401 - any value
         InvalidData: it would be refused, changed, is nested deeper than 32, or larger than ``max_bytes``.
 
     """
-    _Checker(max_bytes).check(value, MAX_DEPTH)
+    _Validator(max_bytes).check(value, MAX_DEPTH)
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError as error:  # an int of more digits than sys.get_int_max_str_digits()
@@ -93,7 +93,7 @@ def _spelt_out(match: re.Match[str]) -> str:
     return text if text.startswith('"') else f"{Decimal(text):f}"
 
 
-class _Checker:
+class _Validator:
     """Looks at every value; each takes a byte at least, so more values than bytes are too many, shared ones too."""
 
     def __init__(self, max_bytes: int) -> None:
