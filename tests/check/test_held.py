@@ -307,3 +307,12 @@ async def test_held_row_does_not_refuse_a_newer_secret(dsn: str) -> None:
         assert await (await other.browser(browser.token)).user() == "ada"
         assert (await browser.post("/do/reauthenticated")).status == 200
         assert await (await other.browser(browser.token)).user() == "ada"
+
+
+async def test_row_that_a_write_returned_is_never_believed_without_a_check(dsn: str) -> None:
+    """However stale an answer may be, a session that PostgreSQL was not asked about yet is asked about."""
+    async with make_room(dsn, max_staleness=timedelta(days=36_500)) as room:
+        token = await room.login()
+        assert await room.check(token)
+        assert await room.check(token)
+        assert room.checks == 1
