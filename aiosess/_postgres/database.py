@@ -59,7 +59,9 @@ class Database:
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:
         """Return the records of one statement."""
-        return await self.run(lambda connection: connection.fetch(query, *arguments))
+        records = await self.run(lambda connection: connection.fetch(query, *arguments))
+        self.outage.note_answer()
+        return records
 
     async def run(self, work: Work[T], within: float | None = None) -> T:
         """
@@ -76,9 +78,7 @@ class Database:
         asked_at = monotonic()
         try:
             async with asyncio.timeout(self._deadline if within is None else within) as limit:
-                answer = await self._attempt_twice(work, limit)
-                self.outage.note_answer()
-                return answer
+                return await self._attempt_twice(work, limit)
         except asyncpg.DataError as error:  # an InterfaceError too, but says nothing about the server
             log.error("aiosess: PostgreSQL cannot take an argument: %s", describe(error))  # noqa: TRY400 - its text repeats argument values
             raise unavailable(error) from None

@@ -60,7 +60,6 @@ class Logins:
         created = None
         for record in records:
             row, at = row_of(record[1:-1]), record[-1]
-            self._statements.clock.learn(at)
             if record["outcome"] == "replaced":
                 self._signals.tell_end(events.Revoked.of(row, at, reason="login"))
             elif record["outcome"] == "evicted":
@@ -78,8 +77,9 @@ class Logins:
         # PostgreSQL, and a password check takes longer.
         began = timedelta(seconds=monotonic() - login.began)
         device = login.device
-        records: list[Any] = await connection.fetch(
-            self._statements.text("authenticate"),
+        return await self._statements.fetch_on(
+            connection,
+            "authenticate",
             login.token.session_id,
             login.user_id,
             login.token.secret_hash,
@@ -98,4 +98,3 @@ class Logins:
             self._config.max_sessions_per_user,
             excused(login.user_id, login.began),
         )
-        return records
