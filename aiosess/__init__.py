@@ -18,7 +18,7 @@ has to be imported by itself, because it needs an extra.
 from aiosess import config, devices, errors, events, session, store
 from aiosess._postgres.schema import schema_sql
 from aiosess._web.csrf import check_csrf, csrf_field, csrf_protected
-from aiosess._web.handlers import unchecked
+from aiosess._web.handlers import background, unchecked
 from aiosess._web.keys import SESSIONS, STORE, get_sessions
 from aiosess._web.manager import SessionManager
 from aiosess._web.setup import setup
@@ -93,6 +93,7 @@ __all__ = (
     "StoreUnavailable",
     "Tally",
     "WentBack",
+    "background",
     "check_csrf",
     "config",
     "csrf_field",

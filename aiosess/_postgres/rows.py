@@ -142,11 +142,10 @@ class Rows:
             self._signals.tell_end(events.ReuseDetected.of(row, at, presenter=presenter, other=other))
         return bool(records)
 
-    async def touch(self, marks: dict[UUID, tuple[datetime, str | None]]) -> None:
-        """Write last activity, and settled marks where a token id is given, of many sessions in one UPDATE."""
-        times = [at for at, _ in marks.values()]
-        settled = [token_id for _, token_id in marks.values()]
-        await self._statements.fetch("touch", list(marks), times, settled)
+    async def touch(self, session_ids: Iterable[UUID], marks: Iterable[tuple[datetime, bool, str | None]]) -> None:
+        """Write marks of many sessions in one UPDATE: when, whether it was activity, and the token that has settled."""
+        times, activities, settled = zip(*marks, strict=True)
+        await self._statements.fetch("touch", session_ids, times, activities, settled)
 
     async def _write(self, name: str, *arguments: object) -> Row | None:
         """Run a statement that changes one row, and announce the row as it is now."""

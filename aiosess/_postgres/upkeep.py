@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from aiosess._postgres.endings import Endings
@@ -18,6 +19,22 @@ FLUSH_EVERY = 1.0  # seconds
 MAX_MARKS = 10_000  # per UPDATE; further ones are dropped, and a later request marks the session again
 
 
+class Mark(NamedTuple):
+    """
+    What a request noted of its session.
+
+    Attributes:
+        at: When, by the database's clock.
+        is_activity: Whether the request counts as activity of the session.
+        settled_id: The current token, if its browser has it for good.
+
+    """
+
+    at: datetime
+    is_activity: bool
+    settled_id: str | None
+
+
 class Upkeep:
     """Collects marks of many sessions and writes them in one UPDATE a second; losing one is harmless."""
 
@@ -26,21 +43,24 @@ class Upkeep:
         self._rows = rows
         self._endings = endings
         self._sweep_every = config.sweep_interval.total_seconds()
-        self._marks: dict[UUID, tuple[datetime, str | None]] = {}
+        self._marks: dict[UUID, Mark] = {}
 
     def touch(self, session_id: UUID, at: datetime) -> None:
         """Note that a session was active."""
-        self._mark(session_id, at, None)
+        self._mark(session_id, Mark(at, is_activity=True, settled_id=None))
 
-    def settle(self, session_id: UUID, at: datetime, token_id: str) -> None:
+    def settle(self, session_id: UUID, at: datetime, token_id: str, *, is_activity: bool = True) -> None:
         """Note that the current token was presented again, so the browser has it for good."""
-        self._mark(session_id, at, token_id)
+        self._mark(session_id, Mark(at, is_activity, token_id))
 
-    def _mark(self, session_id: UUID, at: datetime, token_id: str | None) -> None:
+    def _mark(self, session_id: UUID, mark: Mark) -> None:
         known = self._marks.get(session_id)
         if known is None and len(self._marks) >= MAX_MARKS:
             return
-        self._marks[session_id] = (at, token_id or (known[1] if known else None))
+        if known is not None:
+            # Activity before a poll is counted as of the poll: a second later at most.
+            mark = Mark(mark.at, mark.is_activity or known.is_activity, mark.settled_id or known.settled_id)
+        self._marks[session_id] = mark
 
     async def flush(self) -> None:
         """Write the collected marks."""
@@ -48,7 +68,7 @@ class Upkeep:
             return
         marks, self._marks = self._marks, {}
         try:
-            await self._rows.touch(marks)
+            await self._rows.touch(marks.keys(), marks.values())
         except StoreUnavailable:
             log.info("aiosess: %d last-active marks were lost", len(marks))
 

@@ -138,13 +138,13 @@ class Admission:
             row = adopted
         if await self._is_same_browser(visit, row):
             visit.accept(row, token, is_late=meaning is Meaning.LATE, mints=verdict.mints)
-            self._note_activity(row, token, now, settles=verdict.settles)
+            self._mark(visit, row, token, now, settles=verdict.settles)
         return True
 
-    def _note_activity(self, row: Row, token: Token, now: datetime, *, settles: bool) -> None:
+    def _mark(self, visit: Visit, row: Row, token: Token, now: datetime, *, settles: bool) -> None:
         if settles:
-            self._upkeep.settle(row.id, now, token.id)
-        elif now - row.last_active_at >= touch_after(row, self._config):
+            self._upkeep.settle(row.id, now, token.id, is_activity=not visit.is_background)
+        elif not visit.is_background and now - row.last_active_at >= touch_after(row, self._config):
             self._upkeep.touch(row.id, now)
 
     async def _is_same_browser(self, visit: Visit, row: Row) -> bool:

@@ -23,7 +23,7 @@ from aiosess._token.cookie import Cookie
 from aiosess._token.keys import Keyring
 from aiosess._token.token import longest_token
 from aiosess._web.admission import Admission
-from aiosess._web.handlers import unchecked_routes
+from aiosess._web.handlers import background_routes, unchecked_routes
 from aiosess._web.keys import STORE
 from aiosess._web.manager import Collaborators
 from aiosess._web.middleware import RequestHooks
@@ -90,6 +90,7 @@ class Installation:
 
     async def _run(self, app: web.Application) -> AsyncIterator[None]:
         self._hooks.unchecked = unchecked_routes(app)
+        self._hooks.background = background_routes(app)
         await self._open(app)
         tasks: list[asyncio.Task[None]] = []
         try:

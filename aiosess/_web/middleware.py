@@ -22,6 +22,7 @@ class RequestHooks:
 
     Attributes:
         unchecked: The routes whose requests are not checked; set at start-up.
+        background: The routes whose requests are no activity of the session; set at start-up.
         middleware: To be put before all others.
 
     """
@@ -43,6 +44,7 @@ class RequestHooks:
         self._visit: ContextVar[Visit | None] = ContextVar("aiosess_visit", default=None)
         self._current_visit = self._visit.get
         self.unchecked: frozenset[web.AbstractRoute] = frozenset()
+        self.background: frozenset[web.AbstractRoute] = frozenset()
         self.middleware = self._make_middleware()
 
     def _make_middleware(self) -> Any:  # noqa: ANN401 - aiohttp's own type of a middleware
@@ -59,6 +61,7 @@ class RequestHooks:
             own_revocations.set([])
             known = read(visit)
             if known is not None:
+                visit.is_background = bool(self.background) and request.match_info.route in self.background
                 await admit(visit, known)
             request[SESSIONS] = SessionManager(visit, collaborators)
             try:

@@ -40,6 +40,7 @@ class Visit:
         mints: Whether a successor of the token is due with the response.
         outgoing: The Set-Cookie headers that go out with the response, by the cookie's name.
         varies: Whether the response depends on who is asking.
+        is_background: Whether the request is no activity of the session.
         is_sealed: Whether the headers of a response are out.
         unknown: Set when PostgreSQL did not answer; None: it is known who is asking.
 
@@ -49,6 +50,7 @@ class Visit:
         "_request",
         "began",
         "headers",
+        "is_background",
         "is_late",
         "is_sealed",
         "mints",
@@ -70,7 +72,7 @@ class Visit:
         self.row: Row | None = None
         self.unknown: Unknown | None = None
         self.outgoing = _NOTHING
-        self.varies = self.is_sealed = self.is_late = self.mints = False
+        self.varies = self.is_sealed = self.is_late = self.mints = self.is_background = False
 
     def caller(self, trusted: Sequence[Proxy]) -> Caller:
         """Return who sent the request, as these proxies say."""

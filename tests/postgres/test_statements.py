@@ -152,7 +152,7 @@ async def test_rotate(pg: asyncpg.Connection, row: Stored, had: bytes, client: s
 async def test_touch(pg: asyncpg.Connection, row: Stored, settled: str | None, when: float) -> None:
     """A mark of a token that is no longer current, or has settled before, settles nothing; activity never goes back."""
     active_at = min(at(when), START)  # a clock that runs ahead lengthens nothing
-    after = await run(pg, row, "touch", [row.id], [at(when)], [settled])
+    after = await run(pg, row, "touch", [row.id], [at(when)], [True], [settled])
     is_first = row.settled_at is None and settled == row.token_id
     touched = replace(
         row,

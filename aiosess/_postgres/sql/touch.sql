@@ -8,13 +8,17 @@ with free as (
 )
 update {schema}.aiosess_sessions s
 set
-    last_active_at = greatest(s.last_active_at, t.active_at),
-    expires_at = least(greatest(s.expires_at, t.active_at + s.idle_timeout), s.ends_at),
-    settled_at = case when s.settled_at is null and s.token_id = t.settled_id then t.active_at else s.settled_at end
+    -- A mark of a request that is no activity leaves the times alone.
+    last_active_at = case when t.is_activity then greatest(s.last_active_at, t.at) else s.last_active_at end,
+    expires_at = case
+        when t.is_activity then least(greatest(s.expires_at, t.at + s.idle_timeout), s.ends_at)
+        else s.expires_at
+    end,
+    settled_at = case when s.settled_at is null and s.token_id = t.settled_id then t.at else s.settled_at end
 from (
     -- A process whose clock is ahead prolongs no session.
-    select m.id, least(m.active_at, now()) as active_at, m.settled_id
-    from unnest($1::uuid[], $2::timestamptz[], $3::text[]) m (id, active_at, settled_id)
+    select m.id, least(m.at, now()) as at, m.is_activity, m.settled_id
+    from unnest($1::uuid[], $2::timestamptz[], $3::boolean[], $4::text[]) m (id, at, is_activity, settled_id)
 ) t
 join free f on f.id = t.id
 where s.id = t.id
