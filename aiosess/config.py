@@ -104,6 +104,13 @@ class SessionConfig:
     cookie_samesite: SameSite = "Lax"
     """The cookie's SameSite attribute: "Lax" or "Strict"."""
 
+    no_store_when_signed_in: bool = False
+    """
+    Put ``Cache-Control: no-store`` on every response that looked at a signed-in session.
+
+    Then no browser shows the page again after the sign-out, when the user goes back (RFC 9111, 5.2.2.5).
+    """
+
     insecure_cookies: bool = False
     """
     Leave out ``Secure`` and ``__Host-``, so that the cookie works over plain http.
@@ -235,7 +242,7 @@ _SPANS: Final = (
 _COUNTS: Final = ("max_sessions_per_user", "max_data_bytes", "max_held_sessions", "pool_size")
 _NAMES: Final = {"cookie_name": _COOKIE_NAME, "schema": _IDENTIFIER, "audience": _AUDIENCE}
 _CHOICES: Final = {"fingerprint": get_args(Fingerprint), "cookie_samesite": get_args(SameSite)}
-_SWITCHES: Final = ("insecure_cookies", "migrate")
+_SWITCHES: Final = ("insecure_cookies", "migrate", "no_store_when_signed_in")
 
 # The first must not be longer than the second.
 _ORDER: Final = (

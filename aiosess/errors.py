@@ -4,7 +4,7 @@ Every error of aiosess, in one tree.
 ::
 
     Exception
-     ├── SessionError            .status is the HTTP status of the response, if a handler does not catch the error
+     ├── SessionError            web.HTTPException; .status is the HTTP status of the response, if nobody catches it
      │    ├── NotAuthenticated   401  no user is signed in
      │    ├── SessionNotFound    404  the id names no session of this user
      │    ├── SessionRevoked     401  the session ended while this request ran
@@ -12,19 +12,26 @@ Every error of aiosess, in one tree.
      │    ├── ResponseStarted    500  the headers are sent, so the cookie cannot change
      │    └── SchemaMismatch     500  the database's tables are absent, too old or too new for this library
      ├── NotInstalled            RuntimeError; aiosess.setup(app, …) was not called
+     ├── NotChecked              RuntimeError; the route is not checked, and sessions.check() was not awaited
      └── ValueError
           ├── ConfigError        an option is wrong; raised at start-up and names the option
           └── InvalidData        PostgreSQL could not keep session data or a user id exactly
 
-No message holds a token, a secret, an id or a value of the session's data.
+A ``SessionError`` is a response too, like aiohttp's own errors, so that it keeps its status under an error middleware
+that lets ``web.HTTPException`` pass and makes every other exception a 500.
+
+No message holds a token, a secret, an id or a value of the session's data. The response says no more than its status.
 """
 
 from typing import ClassVar
+
+from aiohttp import hdrs, web
 
 __all__ = (
     "ConfigError",
     "InvalidData",
     "NotAuthenticated",
+    "NotChecked",
     "NotInstalled",
     "ResponseStarted",
     "SchemaMismatch",
@@ -35,23 +42,33 @@ __all__ = (
 )
 
 
-class SessionError(Exception):
-    """The base of the errors that a request can meet; ``status`` is the HTTP status of the response."""
+class SessionError(web.HTTPException):
+    """
+    The base of the errors that a request can meet.
 
-    status = 500
+    It is the response that goes out if nobody catches it: its ``status``, no cache may keep it, and its body says no
+    more. The message is for the log.
+    """
+
+    status_code = 500
+
+    def __init__(self, message: str = "") -> None:
+        """Take a message."""
+        super().__init__(headers={hdrs.CACHE_CONTROL: "no-store"})
+        self.args = (message or self.reason,)
 
 
-class NotAuthenticated(SessionError):
+class NotAuthenticated(SessionError, web.HTTPUnauthorized):
     """No user is signed in, and the operation needs one."""
 
-    status = 401
+    status_code = 401
 
     def __init__(self, message: str = "nobody is signed in") -> None:
         """Take a message."""
         super().__init__(message)
 
 
-class SessionNotFound(SessionError):
+class SessionNotFound(SessionError, web.HTTPNotFound):
     """
     The id names no session of this user.
 
@@ -59,24 +76,24 @@ class SessionNotFound(SessionError):
     nobody can probe for ids (ASVS 5.0, 8.2.2).
     """
 
-    status = 404
+    status_code = 404
 
     def __init__(self, message: str = "no such session") -> None:
         """Take a message."""
         super().__init__(message)
 
 
-class SessionRevoked(SessionError):
+class SessionRevoked(SessionError, web.HTTPUnauthorized):
     """The session ended while this request ran; aiosess wrote nothing."""
 
-    status = 401
+    status_code = 401
 
     def __init__(self, message: str = "the session has ended") -> None:
         """Take a message."""
         super().__init__(message)
 
 
-class StoreUnavailable(SessionError):
+class StoreUnavailable(SessionError, web.HTTPServiceUnavailable):
     """
     PostgreSQL did not answer before the deadline.
 
@@ -85,12 +102,13 @@ class StoreUnavailable(SessionError):
     response's ``Retry-After``, in seconds.
     """
 
-    status = 503
+    status_code = 503
     retry_after: ClassVar[int] = 2  # a PostgreSQL server restarts in about that time
 
     def __init__(self, message: str = "the session store does not answer") -> None:
         """Take a message."""
         super().__init__(message)
+        self.headers[hdrs.RETRY_AFTER] = str(self.retry_after)
 
 
 class ResponseStarted(SessionError):
@@ -111,6 +129,14 @@ class NotInstalled(RuntimeError):
     def __init__(self) -> None:
         """Name the remedy."""
         super().__init__("aiosess is not installed in this application: call aiosess.setup(app, …) before it starts")
+
+
+class NotChecked(RuntimeError):
+    """The request is not checked: its route is ``@aiosess.unchecked`` or serves static files."""
+
+    def __init__(self) -> None:
+        """Name the remedy."""
+        super().__init__("requests to this route are not checked: await request['sessions'].check() first")
 
 
 class ConfigError(ValueError):

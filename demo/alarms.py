@@ -1,6 +1,7 @@
 """Report a stolen session to its user: two parties used it, so aiosess ended it."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -50,9 +51,9 @@ def noting_thefts(app: web.Application) -> Callable[[events.Event], Awaitable[No
 @web.middleware
 async def with_thefts(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Load the thefts to report; each page shows them at its top, the devices page too."""
-    # Static files have no session, and a page that does not exist needs none.
-    if aiosess.SESSIONS in request and request.match_info.http_exception is None:
-        user_id = request[aiosess.SESSIONS].user_id
+    # Static files are not checked, and a page that does not exist needs no session.
+    with suppress(aiosess.NotChecked):
+        user_id = None if request.match_info.http_exception else request[aiosess.SESSIONS].user_id
         kept = [] if user_id is None else await request.app[ACCOUNTS].thefts(user_id)
         request[THEFTS] = tuple(_theft(**details) for details in kept)
     return await handler(request)

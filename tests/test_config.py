@@ -24,7 +24,7 @@ SPANS = (
 COUNTS = ("max_sessions_per_user", "max_data_bytes", "max_held_sessions", "pool_size")
 NAMES = ("cookie_name", "schema", "audience")
 CHOICES = ("fingerprint", "cookie_samesite")
-SWITCHES = ("insecure_cookies", "migrate")
+SWITCHES = ("insecure_cookies", "migrate", "no_store_when_signed_in")
 OTHERS = ("trusted_proxies", "on_event")
 OPTIONS = tuple(option.name for option in fields(SessionConfig) if option.init)
 SECOND = timedelta(seconds=1)

@@ -100,15 +100,15 @@ CHANGES = {
     "sql/touch.sql": [
         ("s.settled_at is null and s.token_id = t.settled_id", "s.token_id = t.settled_id"),
         ("s.settled_at is null and s.token_id = t.settled_id", "s.settled_at is null and t.settled_id is not null"),
-        ("greatest(s.last_active_at, t.active_at)", "t.active_at"),
-        ("greatest(s.expires_at, t.active_at + s.idle_timeout)", "t.active_at + s.idle_timeout"),
+        ("greatest(s.last_active_at, t.at)", "t.at"),
+        ("greatest(s.expires_at, t.at + s.idle_timeout)", "t.at + s.idle_timeout"),
         (
-            "least(greatest(s.expires_at, t.active_at + s.idle_timeout), s.ends_at)",
-            "greatest(s.expires_at, t.active_at + s.idle_timeout)",
+            "least(greatest(s.expires_at, t.at + s.idle_timeout), s.ends_at)",
+            "greatest(s.expires_at, t.at + s.idle_timeout)",
         ),
-        ("least(m.active_at, now())", "m.active_at"),
+        ("least(m.at, now())", "m.at"),
         (" and s.expires_at > now()", ""),
-        ("then t.active_at else s.settled_at", "then now() else s.settled_at"),
+        ("then t.at else s.settled_at", "then now() else s.settled_at"),
     ],
     "sql/end_reused.sql": [
         (" and s.expires_at > now()", ""),

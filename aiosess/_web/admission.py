@@ -103,7 +103,7 @@ class Admission:
 
         """
         unknown = visit.unknown
-        if unknown is not None:
+        if unknown is not None and unknown.token is not None:
             await self.admit(visit, unknown.token)
             # Only now, if nothing new is unknown: until then the request must not be taken for anonymous.
             visit.unknown = None if visit.unknown is unknown else visit.unknown

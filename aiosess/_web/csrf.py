@@ -37,7 +37,8 @@ def csrf_field(request: web.Request) -> str:
     Its value is empty when nobody is signed in: then the origin alone decides.
 
     Raises:
-        NotInstalled: ``aiosess.setup()`` was not called, or the route is ``@aiosess.unchecked``.
+        NotChecked: the route is ``@aiosess.unchecked``.
+        NotInstalled: ``aiosess.setup()`` was not called for this application.
         StoreUnavailable: PostgreSQL did not answer; it is unknown who is asking.
 
     """
@@ -75,7 +76,8 @@ async def check_csrf(request: web.Request) -> None:
 
     Raises:
         web.HTTPForbidden: the origin is not ours, or the form token is absent or not this session's.
-        NotInstalled: ``aiosess.setup()`` was not called, or the route is ``@aiosess.unchecked``.
+        NotChecked: the route is ``@aiosess.unchecked``.
+        NotInstalled: ``aiosess.setup()`` was not called for this application.
         StoreUnavailable: PostgreSQL did not answer; it is unknown who is asking.
 
     """

@@ -1,19 +1,30 @@
 """Marks on handlers that say how their requests are treated."""
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
-_UNCHECKED: Final = "__aiosess_unchecked__"
-_BACKGROUND: Final = "__aiosess_background__"
+_MARK: Final = "__aiosess_treatment__"
+
+
+class Treatment(Enum):
+    """How the requests of a route are treated, if not as most are."""
+
+    UNCHECKED = "unchecked"
+    BACKGROUND = "background"
 
 
 def unchecked(handler: Handler) -> Handler:
-    """Mark a handler or view whose requests are not checked; it has no ``request["sessions"]``."""
-    setattr(handler, _UNCHECKED, True)
+    """
+    Mark a handler or view whose requests are not checked.
+
+    ``request["sessions"]`` raises ``NotChecked`` there until ``await request["sessions"].check()``.
+    """
+    setattr(handler, _MARK, Treatment.UNCHECKED)
     return handler
 
 
@@ -24,19 +35,17 @@ def background(handler: Handler) -> Handler:
     The requests are checked as all others are, and the session's token goes on rotating. Only ``last_active_at`` and
     the idle time stay, so that a page which was left open keeps nobody signed in (ASVS 5.0, 7.3.1).
     """
-    setattr(handler, _BACKGROUND, True)
+    setattr(handler, _MARK, Treatment.BACKGROUND)
     return handler
 
 
-def background_routes(app: web.Application) -> frozenset[web.AbstractRoute]:
-    """Return the routes whose requests are no activity of the session."""
-    return frozenset(route for route in app.router.routes() if hasattr(route.handler, _BACKGROUND))
+def treatments(app: web.Application) -> dict[web.AbstractRoute, Treatment]:
+    """Return the routes that are treated in a way of their own: marked handlers, and static files (unchecked)."""
+    found = {route: _treatment(route) for route in app.router.routes()}
+    return {route: treatment for route, treatment in found.items() if treatment is not None}
 
 
-def unchecked_routes(app: web.Application) -> frozenset[web.AbstractRoute]:
-    """Return the routes whose requests are not checked: static files, and handlers that are marked."""
-    return frozenset(filter(_is_unchecked, app.router.routes()))
-
-
-def _is_unchecked(route: web.AbstractRoute) -> bool:
-    return isinstance(route.resource, web.StaticResource) or hasattr(route.handler, _UNCHECKED)
+def _treatment(route: web.AbstractRoute) -> Treatment | None:
+    if isinstance(route.resource, web.StaticResource):
+        return Treatment.UNCHECKED
+    return getattr(route.handler, _MARK, None)

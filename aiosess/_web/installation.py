@@ -23,7 +23,7 @@ from aiosess._token.cookie import Cookie
 from aiosess._token.keys import Keyring
 from aiosess._token.token import longest_token
 from aiosess._web.admission import Admission
-from aiosess._web.handlers import background_routes, unchecked_routes
+from aiosess._web.handlers import treatments
 from aiosess._web.keys import STORE
 from aiosess._web.manager import Collaborators
 from aiosess._web.middleware import RequestHooks
@@ -40,6 +40,8 @@ Source = str | Pool | web.AppKey[Any]
 
 MAX_COOKIE_BYTES: Final = 512
 CONNECT_AGAIN_EVERY: Final = 1.0  # seconds
+
+_COOKIE_NAME: Final = web.AppKey("aiosess_cookie_name", str)
 
 
 class Installation:
@@ -78,19 +80,20 @@ class Installation:
             config=config,
         )
         successors = Successors(rows, transport, clock, config)
-        self._hooks = RequestHooks(transport, admission, successors, collaborators)
+        self._hooks = RequestHooks(transport, admission, successors, collaborators, config)
         self._hook_into(app, store)
 
     def _hook_into(self, app: web.Application, store: SessionStore) -> None:
         app[STORE] = store
+        app[_COOKIE_NAME] = self._config.cookie_name
         app.middlewares.insert(0, self._hooks.middleware)
         app.on_response_prepare.append(self._hooks.on_response_prepare)
         app.on_shutdown.append(self.open_connections.stop)
         app.cleanup_ctx.append(self._run)
 
     async def _run(self, app: web.Application) -> AsyncIterator[None]:
-        self._hooks.unchecked = unchecked_routes(app)
-        self._hooks.background = background_routes(app)
+        _check_below(app, self._config.cookie_name)
+        self._hooks.treatments.update(treatments(app))
         await self._open(app)
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -138,6 +141,18 @@ class Installation:
             return False
         log.warning("aiosess: PostgreSQL answers; sessions are available")
         return True
+
+
+def _check_below(app: web.Application, cookie_name: str) -> None:
+    """Refuse a sub-application with the same cookie: a sign-in in one would be the sign-out of the other."""
+    for below in app._subapps:  # noqa: SLF001 - aiohttp has no public way down
+        if below.get(_COOKIE_NAME) == cookie_name:
+            message = (
+                f"cookie_name: a sub-application has the cookie {cookie_name!r} as well; call aiosess.setup() for the "
+                "upper application only, or give one of them another cookie_name"
+            )
+            raise ConfigError(message)
+        _check_below(below, cookie_name)
 
 
 def _checked_cookie(keyring: Keyring, config: SessionConfig) -> Cookie:

@@ -37,7 +37,7 @@ def get_sessions(request: web.BaseRequest) -> SessionManager:
     Return the request's ``SessionManager``.
 
     Raises:
-        NotInstalled: ``aiosess.setup()`` was not called, or the route is ``@aiosess.unchecked``.
+        NotInstalled: ``aiosess.setup()`` was not called for this application.
 
     """
     manager: SessionManager | None = request.get(SESSIONS)

@@ -1,11 +1,13 @@
 """``request["sessions"]``: what an application does with the session of one request."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 from aiohttp import web
@@ -22,7 +24,7 @@ from aiosess._token.token import Token, new_token
 from aiosess._web.admission import Admission
 from aiosess._web.open_connections import OpenConnections
 from aiosess._web.transport import CookieTransport
-from aiosess._web.visit import Visit
+from aiosess._web.visit import NOT_CHECKED, Visit
 from aiosess.config import SessionConfig
 from aiosess.errors import InvalidData, SessionNotFound, SessionRevoked
 from aiosess.session import Session, SessionPage
@@ -30,6 +32,7 @@ from aiosess.store import SessionStore
 
 log = logging.getLogger("aiosess")
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -55,6 +58,19 @@ class Collaborators:
     config: SessionConfig
 
 
+def _one_at_a_time(
+    method: Callable[Concatenate["SessionManager", P], Awaitable[T]],
+) -> Callable[Concatenate["SessionManager", P], Coroutine[Any, Any, T]]:
+    """Let the sign-ins and sign-outs of one request run one after another, when the handler starts several at once."""
+
+    @wraps(method)
+    async def alone(self: "SessionManager", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        async with self._changing():
+            return await method(self, *args, **kwargs)
+
+    return alone
+
+
 class SessionManager:
     """
     The session of one request.
@@ -64,7 +80,7 @@ class SessionManager:
     answer: who is asking is then unknown, and nobody is taken for anonymous.
     """
 
-    __slots__ = ("_call", "_seen", "_visit")
+    __slots__ = ("_call", "_lock", "_seen", "_visit")
 
     def __init__(self, visit: Visit, collaborators: Collaborators) -> None:
         """Read and change the state of one request."""
@@ -75,6 +91,22 @@ class SessionManager:
     def __repr__(self) -> str:
         """Show whether somebody is signed in, and no id."""
         return f"<SessionManager {'signed in' if self._visit.row else 'anonymous'}>"
+
+    async def check(self) -> None:
+        """
+        Check the request on a route that is not checked: ``@aiosess.unchecked`` or static files.
+
+        Elsewhere it does nothing, so that a middleware can rely on it everywhere. Until then every other attribute and
+        method raises ``NotChecked`` on such a route. If PostgreSQL does not answer, they raise ``StoreUnavailable``.
+        """
+        visit, call = self._visit, self._call
+        async with self._changing():
+            if visit.unknown is NOT_CHECKED:
+                known = call.transport.read(visit)
+                if known is not None:
+                    await call.admission.admit(visit, known)
+                if visit.unknown is NOT_CHECKED:
+                    visit.unknown = None
 
     # The signed-in user
 
@@ -187,6 +219,7 @@ class SessionManager:
 
     # Signing in and out
 
+    @_one_at_a_time
     async def authenticate(
         self,
         user_id: str,
@@ -268,6 +301,7 @@ class SessionManager:
             user_id, data=data, remember=remember, idle_timeout=idle_timeout, absolute_timeout=absolute_timeout
         )
 
+    @_one_at_a_time
     async def logout(self) -> None:
         """
         End the current session and clear the cookie; nothing happens when nobody is signed in.
@@ -288,6 +322,7 @@ class SessionManager:
             self._visit.leave(row.id)
         self._call.transport.delete_cookie(self._visit)
 
+    @_one_at_a_time
     async def logout_all(self) -> None:
         """
         End all sessions of the user and clear the cookie; nothing happens when nobody is signed in.
@@ -305,6 +340,7 @@ class SessionManager:
             self._visit.leave(row.id)
         self._call.transport.delete_cookie(self._visit)
 
+    @_one_at_a_time
     async def logout_other(self) -> int:
         """
         End all of the user's sessions but this one, and return how many there were (ASVS 5.0, 7.4.3).
@@ -317,6 +353,7 @@ class SessionManager:
         row = self._visit.require_user()
         return await self._call.endings.revoke_user(row.user_id, row.id, "logout_other")
 
+    @_one_at_a_time
     async def revoke(self, session_id: UUID | str) -> None:
         """
         End one session of the same user; ending the current one also clears the cookie.
@@ -336,6 +373,7 @@ class SessionManager:
             self._visit.leave(row.id)
             self._call.transport.delete_cookie(self._visit)
 
+    @_one_at_a_time
     async def rotate(self) -> None:
         """
         Give the current session a new token and end the old one at once.
@@ -353,6 +391,7 @@ class SessionManager:
         """
         await self._rotate(reauthenticated=False)
 
+    @_one_at_a_time
     async def reauthenticated(self) -> None:
         """
         Note that the user has just proved again who they are, and rotate.
@@ -449,6 +488,17 @@ class SessionManager:
             visit.become_anonymous()
             raise SessionRevoked
         self._sign_in(rotated, replace(fresh, version=rotated.version))
+
+    def _changing(self) -> asyncio.Lock:
+        """
+        Return the lock of the request's sign-ins and sign-outs.
+
+        If two of them ran at the same time, the cookie of one could go out for the session of the other.
+        """
+        lock: asyncio.Lock | None = getattr(self, "_lock", None)
+        if lock is None:  # few requests need it, and no other pays for it
+            lock = self._lock = asyncio.Lock()
+        return lock
 
     def _sign_in(self, row: Row, token: Token) -> None:
         """Go on with a token that this request made, and send it."""

@@ -4,16 +4,19 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from aiosess._postgres.login_race import own_revocations
+from aiosess._token.reader import KnownToken
 from aiosess._web.admission import Admission
+from aiosess._web.caching import WHOLE, forbid_caching, vary_by_cookie
+from aiosess._web.handlers import Treatment
 from aiosess._web.keys import SESSIONS
-from aiosess._web.manager import Collaborators, SessionManager
+from aiosess._web.manager import Collaborators, SessionManager, internals_of
 from aiosess._web.successor import Successors
-from aiosess._web.transport import CookieTransport, vary_by_cookie, write_cookies
-from aiosess._web.visit import Visit
-from aiosess.errors import SessionError, StoreUnavailable
+from aiosess._web.transport import CookieTransport, write_cookies
+from aiosess._web.visit import NOT_CHECKED, Unsent, Visit
+from aiosess.config import SessionConfig
 
 
 class RequestHooks:
@@ -21,8 +24,7 @@ class RequestHooks:
     The middleware and the response hook of one installation.
 
     Attributes:
-        unchecked: The routes whose requests are not checked; set at start-up.
-        background: The routes whose requests are no activity of the session; set at start-up.
+        treatments: The routes that are treated in a way of their own; filled at start-up.
         middleware: To be put before all others.
 
     """
@@ -33,66 +35,104 @@ class RequestHooks:
         admission: Admission,
         successors: Successors,
         collaborators: Collaborators,
+        config: SessionConfig,
     ) -> None:
         """Read and send cookies, admit requests, and give handlers a manager that works with ``collaborators``."""
         self._transport = transport
         self._admission = admission
         self._successors = successors
         self._collaborators = collaborators
+        self._forbids_caching = config.no_store_when_signed_in
         # Of this installation, because an application and its sub-application may each have one. The response hook may
         # get another request object than the middleware; they run in the same task.
         self._visit: ContextVar[Visit | None] = ContextVar("aiosess_visit", default=None)
         self._current_visit = self._visit.get
-        self.unchecked: frozenset[web.AbstractRoute] = frozenset()
-        self.background: frozenset[web.AbstractRoute] = frozenset()
+        self._waiting = web.ResponseKey("aiosess_waiting", tuple[Visit, web.UrlMappingMatchInfo])
+        self.treatments: dict[web.AbstractRoute, Treatment] = {}
         self.middleware = self._make_middleware()
 
     def _make_middleware(self) -> Any:  # noqa: ANN401 - aiohttp's own type of a middleware
         current, collaborators = self._visit, self._collaborators
-        read, admit = self._transport.read, self._admission.admit
+        read, admit, treatments = self._transport.read, self._admission.admit, self.treatments
 
         @web.middleware
         async def sessions(request: web.Request, handler: Callable[..., Any]) -> web.StreamResponse:
-            if self.unchecked and request.match_info.route in self.unchecked:
-                response: web.StreamResponse = await handler(request)
-                return response
             visit = Visit(request)
             current.set(visit)
             own_revocations.set([])
-            known = read(visit)
+            known = self._read_as_treated(visit, request) if treatments else read(visit)
             if known is not None:
-                visit.is_background = bool(self.background) and request.match_info.route in self.background
                 await admit(visit, known)
             request[SESSIONS] = SessionManager(visit, collaborators)
             try:
-                response = await handler(request)
-            except SessionError as error:
-                if visit.is_sealed and request.transport is not None:
-                    request.transport.close()  # a second response would land in the middle of the first
-                raise _as_response(error) from error
+                response: web.StreamResponse = await handler(request)
+            except web.HTTPException as error:
+                self._let_wait(visit, request, error)
+                raise
+            if visit.outgoing or visit.mints:  # most responses carry nothing
+                self._let_wait(visit, request, response)
             return response
 
         return sessions
 
-    async def on_response_prepare(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
+    def _read_as_treated(self, visit: Visit, request: web.Request) -> KnownToken | None:
+        treatment = self.treatments.get(request.match_info.route)
+        if treatment is Treatment.UNCHECKED:
+            visit.unknown = NOT_CHECKED
+            return None
+        visit.is_background = treatment is Treatment.BACKGROUND
+        return self._transport.read(visit)
+
+    def _let_wait(self, visit: Visit, request: web.Request, response: web.StreamResponse) -> None:
+        """Leave word with the response of what is to go out with it: the hook may find neither context nor request."""
+        if (visit.outgoing or visit.mints) and not visit.is_sealed:
+            response[self._waiting] = visit, request.match_info
+            if visit.outgoing:
+                visit.unsent = Unsent()
+
+    async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Send the cookies with the response; from here on they cannot be changed."""
-        visit = self._current_visit()
+        visit = self._current_visit() or self._find_visit(request, response)
         if visit is None:
+            if self.treatments.get(request.match_info.route) is not Treatment.UNCHECKED:
+                vary_by_cookie(response)  # perhaps a lost request of ours
+            return
+        if visit.is_sealed:
+            _cut_off(request)
             return
         visit.is_sealed = True
         if visit.mints:
             await self._successors.mint(visit, response)
         if visit.outgoing:
             write_cookies(visit, response)
-        if visit.varies:
+            if hasattr(visit, "unsent"):
+                visit.unsent.is_sent = True
+        # The handler of a stream may still ask who is asking.
+        if visit.varies or (not isinstance(response, WHOLE) and visit.unknown is not NOT_CHECKED):
             vary_by_cookie(response)
+            if self._forbids_caching and visit.row is not None:
+                forbid_caching(response)
+
+    def _find_visit(self, request: web.Request, response: web.StreamResponse) -> Visit | None:
+        """Find the request's visit when a middleware outside of ours runs the handler in a task of its own."""
+        manager = request.get(SESSIONS)
+        if manager is not None:
+            visit, collaborators = internals_of(manager)
+            if collaborators is self._collaborators:
+                return visit
+        visit, match_info = response.get(self._waiting, (None, None))
+        # An application may use one response object for several requests.
+        return visit if match_info is request.match_info else None
 
 
-def _as_response(error: SessionError) -> web.HTTPException:
-    headers = {hdrs.CACHE_CONTROL: "no-store"}
-    if isinstance(error, StoreUnavailable):
-        return web.HTTPServiceUnavailable(headers=headers | {hdrs.RETRY_AFTER: str(error.retry_after)})
-    for kind in (web.HTTPUnauthorized, web.HTTPNotFound):
-        if kind.status_code == error.status:
-            return kind(headers=headers)
-    return web.HTTPInternalServerError(headers=headers)
+def _cut_off(request: web.Request) -> None:
+    """
+    Close the connection if a second response is about to be written into the first.
+
+    An error middleware around a stream that has begun answers once more, and the client would read the second status
+    line as a part of the body (RFC 9112, 11.1).
+    """
+    writer = request.writer
+    # If the headers of the first response wait in aiohttp's buffer, the second replaces it, unless it set up chunks.
+    if request.transport is not None and (writer.output_size or getattr(writer, "chunked", False)):
+        request.transport.close()

@@ -2,12 +2,13 @@
 
 from http import HTTPStatus
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from aiosess._client.caller import client_digest
 from aiosess._postgres.clock import Clock
 from aiosess._postgres.rows import Rows
 from aiosess._token.rotation import holder_of, is_lease_free
+from aiosess._web.caching import invites_caches
 from aiosess._web.transport import CookieTransport
 from aiosess._web.visit import Visit
 from aiosess.config import SessionConfig
@@ -54,5 +55,4 @@ def _may_carry(visit: Visit, response: web.StreamResponse) -> bool:
     """Say whether the client will keep the cookie, and no cache will."""
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Sec-Purpose" in visit.headers:
         return False
-    cache_control = response.headers.get(hdrs.CACHE_CONTROL, "").lower()
-    return "public" not in cache_control and "immutable" not in cache_control
+    return not invites_caches(response)

@@ -1,10 +1,9 @@
 """How the session's token travels: read from the Cookie header, sent in Set-Cookie, deleted by logout."""
 
 from time import time
-from typing import Final
 
 from aiohttp import web
-from aiohttp.hdrs import CACHE_CONTROL, COOKIE, SET_COOKIE, VARY
+from aiohttp.hdrs import COOKIE, SET_COOKIE
 
 from aiosess import events
 from aiosess._postgres.clock import Clock
@@ -14,6 +13,7 @@ from aiosess._token.cookie import Cookie, CookieConflict
 from aiosess._token.keys import Keyring
 from aiosess._token.reader import KnownToken, TokenReader
 from aiosess._token.token import Token
+from aiosess._web.caching import forbid_caching
 from aiosess._web.visit import Visit
 from aiosess.config import SessionConfig
 
@@ -71,18 +71,4 @@ def write_cookies(visit: Visit, response: web.StreamResponse) -> None:
     response._headers = response.headers.copy()  # noqa: SLF001 - there is no public way
     for header in visit.outgoing.values():
         response.headers.add(SET_COOKIE, header)
-    response.headers[CACHE_CONTROL] = "no-store"
-
-
-_ANY: Final = frozenset({"*", "cookie"})
-
-
-def vary_by_cookie(response: web.StreamResponse) -> None:
-    """Tell caches that the response depends on the cookie (RFC 9110, 12.5.5)."""
-    headers = response.headers
-    if VARY not in headers:
-        headers[VARY] = COOKIE
-        return
-    known = ", ".join(headers.getall(VARY))
-    if not _ANY & {field.strip(" \t").lower() for field in known.split(",")}:
-        headers[VARY] = f"{known}, {COOKIE}" if known else COOKIE
+    forbid_caching(response)

@@ -1,10 +1,11 @@
 """The state of one request: who sent it, and which cookies go out with its response."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from hmac import compare_digest
 from time import monotonic
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 from uuid import UUID
 from weakref import ref
 
@@ -15,7 +16,9 @@ from aiosess._client.caller import Caller
 from aiosess._row import Row
 from aiosess._token.reader import KnownToken
 from aiosess._token.token import Token
-from aiosess.errors import NotAuthenticated, ResponseStarted, StoreUnavailable
+from aiosess.errors import NotAuthenticated, NotChecked, ResponseStarted, StoreUnavailable
+
+log = logging.getLogger("aiosess")
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -24,7 +27,29 @@ class Unknown(NamedTuple):
     """Why it is unknown who sent a request, and the token that is to be checked again."""
 
     reason: str
-    token: KnownToken
+    token: KnownToken | None
+
+
+# Requests to some routes are not checked. They read no cookie until the application asks for a check.
+NOT_CHECKED: Final = Unknown("the route is not checked", None)
+
+
+class Unsent:
+    """Cookies that wait for a response to go out with; the log says it if they wait in vain."""
+
+    __slots__ = ("is_sent",)
+
+    def __init__(self) -> None:
+        """Wait."""
+        self.is_sent = False
+
+    def __del__(self) -> None:
+        """Complain when the request is over."""
+        if not self.is_sent:
+            log.warning(
+                "aiosess: a session cookie was lost: a middleware outside of ours runs the handler in a task of its "
+                "own (wait_for, shield), with a copy of the request, and answers with another response"
+            )
 
 
 class Visit:
@@ -42,7 +67,8 @@ class Visit:
         varies: Whether the response depends on who is asking.
         is_background: Whether the request is no activity of the session.
         is_sealed: Whether the headers of a response are out.
-        unknown: Set when PostgreSQL did not answer; None: it is known who is asking.
+        unsent: Set while cookies wait for a response that the handler has returned; absent before.
+        unknown: Set when PostgreSQL did not answer, or was not asked; None: it is known who is asking.
 
     """
 
@@ -58,6 +84,7 @@ class Visit:
         "row",
         "token",
         "unknown",
+        "unsent",
         "varies",
     )
 
@@ -72,6 +99,7 @@ class Visit:
         self.row: Row | None = None
         self.unknown: Unknown | None = None
         self.outgoing = _NOTHING
+        self.unsent: Unsent  # few requests need it, and no other pays for it
         self.varies = self.is_sealed = self.is_late = self.mints = self.is_background = False
 
     def caller(self, trusted: Sequence[Proxy]) -> Caller:
@@ -88,12 +116,13 @@ class Visit:
         Note that the response depends on who is asking.
 
         Raises:
+            NotChecked: nobody asked for a check.
             StoreUnavailable: that is unknown.
 
         """
         self.varies = True
         if self.unknown is not None:
-            raise StoreUnavailable(self.unknown.reason)
+            self._complain(self.unknown)
 
     def require(self) -> Row:
         """
@@ -130,6 +159,12 @@ class Visit:
         """
         if self.is_sealed:
             raise ResponseStarted
+
+    def _complain(self, unknown: Unknown) -> NoReturn:
+        if unknown is NOT_CHECKED:
+            self.varies = False
+            raise NotChecked
+        raise StoreUnavailable(unknown.reason)
 
     # Changes
 

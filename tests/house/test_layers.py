@@ -203,7 +203,7 @@ def test_error_is_drawn_in_the_tree(kind: type[Exception]) -> None:
     base, text = drawn()[kind.__name__]
     parent = next(cls.__name__ for cls in kind.__mro__[1:] if cls is not object)
     assert base == parent or (parent in text and base == "Exception")
-    status = getattr(kind, "status", None)
+    status = getattr(kind, "status_code", None)
     assert status is None or kind is errors.SessionError or text.startswith(f"{status} ")
 
 
@@ -226,7 +226,7 @@ def test_tree_draws_nothing_else() -> None:
 )
 def test_error_has_a_status_and_says_something(kind: type[errors.SessionError], status: int) -> None:
     """An error of a request has its HTTP status and a text of its own, which can be replaced."""
-    assert kind.status == status
+    assert kind().status == status
     assert str(kind("because")) == "because"
     if kind not in (errors.SessionError, errors.SchemaMismatch):
         assert len(str(kind())) > 10

@@ -12,6 +12,7 @@ from aiohttp import web
 
 import aiosess
 from aiosess import SessionManager
+from tests.world.ageing import make_due
 from tests.world.app import make_app
 from tests.world.databases import session_count
 from tests.world.site import Site, visit
@@ -112,6 +113,100 @@ async def test_cookie_forbids_storing(own: str, dsn: str) -> None:
     async with visit(make_app(dsn, web.get("/cached", handler))) as site:
         response = await (await site.browser()).get("/cached")
         assert response.headers.getall("Cache-Control") == ["no-store"]
+
+
+FOR_SINGLE_CACHES = [
+    "CDN-Cache-Control",
+    "Cloudflare-CDN-Cache-Control",
+    "Surrogate-Control",
+    "X-Accel-Expires",
+    "Edge-Control",
+]
+
+
+@pytest.mark.threat("COO-07")
+@pytest.mark.parametrize("name", FOR_SINGLE_CACHES)
+async def test_login_takes_the_headers_for_single_caches_away(name: str, dsn: str) -> None:
+    """A cache that obeys a header of its own instead of Cache-Control does not hear it of a response with a cookie."""
+
+    async def handler(request: web.Request) -> web.Response:
+        await request["sessions"].authenticate("alice")
+        return web.Response(headers=[(name, "max-age=600"), (name.lower(), "60"), ("X-Own", "1")])
+
+    async with visit(make_app(dsn, web.get("/cached", handler))) as site:
+        response = await (await site.browser()).get("/cached")
+        assert name not in response.headers
+        assert response.headers["X-Own"] == "1"
+        assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.threat("COO-07")
+@pytest.mark.parametrize(
+    ("header", "carries"),
+    [
+        *((f"{name}: max-age=60", False) for name in FOR_SINGLE_CACHES),
+        ("Cache-Control: max-age=60, s-maxage=600", False),
+        ("Cache-Control: PUBLIC", False),
+        ("Cache-Control: private, max-age=60", True),
+        ("X-Own: public", True),
+    ],
+)
+async def test_successor_keeps_away_from_caches(
+    header: str, dsn: str, pg: asyncpg.Connection, *, carries: bool
+) -> None:
+    """A response that a cache is to keep carries no successor, by whichever header the application invites it."""
+    name, _, value = header.partition(": ")
+
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(headers={name: value})
+
+    async with visit(make_app(dsn, web.get("/cached", handler))) as site:
+        browser = await (await site.browser()).login("alice")
+        await make_due(pg)
+        response = await browser.get("/cached")
+        assert len(set_cookies(response)) == carries
+        if not carries:
+            assert response.headers[name] == value
+
+
+@pytest.mark.threat("COO-07")
+async def test_stream_varies_before_anybody_looked(dsn: str) -> None:
+    """A stream whose handler may look after the headers are out is kept apart by caches; an unchecked one is not."""
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(str(request["sessions"].user_id).encode())
+        return response
+
+    @aiosess.unchecked
+    async def open_stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        return response
+
+    async with visit(make_app(dsn, web.get("/stream", stream), web.get("/open", open_stream))) as site:
+        browser = await (await site.browser()).login("alice")
+        response = await browser.get("/stream")
+        assert (await response.text(), response.headers["Vary"]) == ("alice", "Cookie")
+        assert "Vary" not in (await browser.get("/open")).headers
+
+
+@pytest.mark.parametrize("switched_on", [True, False])
+async def test_no_store_when_signed_in(dsn: str, *, switched_on: bool) -> None:
+    """With the option, what looked at a signed-in session is stored by nobody; anonymous and public pages may be."""
+
+    async def cached(request: web.Request) -> web.Response:
+        return web.Response(text=str(request["sessions"].user_id), headers={"Cache-Control": "private, max-age=60"})
+
+    app = make_app(dsn, web.get("/cached", cached), no_store_when_signed_in=switched_on)
+    async with visit(app) as site:
+        browser = await site.browser()
+        assert (await browser.get("/cached")).headers["Cache-Control"] == "private, max-age=60"
+        await browser.login("alice")
+        expected = "no-store" if switched_on else "private, max-age=60"
+        assert (await browser.get("/cached")).headers["Cache-Control"] == expected
+        assert "Cache-Control" not in (await browser.get("/public")).headers
 
 
 # Anonymous traffic

@@ -416,10 +416,13 @@ async def test_decorator_keeps_name_and_marks(dsn: str) -> None:
     @aiosess.csrf_protected
     @aiosess.unchecked
     async def look(request: web.Request) -> web.Response:
-        return web.json_response(aiosess.SESSIONS in request)
+        try:
+            return web.json_response(request["sessions"].user_id)
+        except aiosess.NotChecked:
+            return web.Response(text="unchecked")
 
     async with visit(make_app(dsn, web.get("/unchecked", look))) as site:
-        assert (await (await site.wire()).ask(request_bytes("/unchecked"))).body == b"false"
+        assert (await (await site.wire()).ask(request_bytes("/unchecked"))).body == b"unchecked"
 
 
 async def test_check_without_sessions_names_the_remedy(dsn: str) -> None:

@@ -538,7 +538,7 @@ async def test_activity_is_written_once_per_touch_interval(dsn: str, pg: asyncpg
             browser = await site.browser(token)
             for _ in range(20):
                 await browser.user()
-        assert sum("last_active_at = greatest" in statement for statement in statements) == 1
+        assert sum("last_active_at = case" in statement for statement in statements) == 1
     after = await times(pg)
     assert after[0] > before[0]
     assert after[1] - after[0] == timedelta(days=30)

@@ -16,7 +16,6 @@ import pytest
 from aiohttp import ClientSession, DummyCookieJar, web
 
 import aiosess
-from tests.world.ageing import make_due
 from tests.world.app import SECRET, make_app, routes
 from tests.world.databases import logged_pool
 from tests.world.site import visit
@@ -348,30 +347,36 @@ async def test_parent_and_sub_application_with_a_setup_each(dsn: str) -> None:
         assert (await (await browser.get("/sub/me")).json())["user"] is None
 
 
-async def test_parent_and_sub_application_that_share_a_cookie(dsn: str, pg: asyncpg.Connection) -> None:
-    """Two setups with the same options are one session, and a response carries its cookie once."""
-    app = make_app(dsn)
-    app.add_subapp("/sub/", make_app(dsn))
-    async with visit(app) as site:
-        browser = await site.browser()
-        assert len(set_cookies(await browser.post("/sub/login/alice"))) == 1
-        assert await browser.user() == "alice"
-        await make_due(pg)
-        assert len(set_cookies(await browser.get("/sub/me"))) == 1
-        assert (await (await browser.get("/sub/me")).json())["user"] == "alice"
-        assert len(set_cookies(await browser.post("/sub/do/logout"))) == 1
-        assert await browser.user() is None
+@pytest.mark.parametrize("deep", [False, True])
+async def test_sub_application_with_the_same_cookie_is_refused(dsn: str, *, deep: bool) -> None:
+    """An application does not start with one below it that has the same cookie, however deep."""
+    below, app = make_app(dsn), make_app(dsn)
+    if deep:
+        between = web.Application()
+        between.add_subapp("/deep/", below)
+        below = between
+    app.add_subapp("/sub/", below)
+    with pytest.raises(aiosess.ConfigError, match=r"'__Host-session'|'session'.*only"):
+        async with visit(app):
+            pass
 
 
 # What is not checked
 
 
+def _look_in_vain(request: web.Request) -> None:
+    """Ask who is there, and hear that nobody has checked."""
+    try:
+        assert aiosess.get_sessions(request).user_id is None
+    except aiosess.NotChecked:
+        return
+    raise web.HTTPNotFound
+
+
 @aiosess.unchecked
 async def open_function(request: web.Request) -> web.Response:
     """Answer without a session."""
-    with pytest.raises(aiosess.NotInstalled):
-        aiosess.get_sessions(request)
-    assert "sessions" not in request
+    _look_in_vain(request)
     return web.Response(text="open")
 
 
@@ -381,7 +386,7 @@ class OpenView(web.View):
 
     async def get(self) -> web.Response:
         """Answer without a session."""
-        assert "sessions" not in self.request
+        _look_in_vain(self.request)
         return web.Response(text="open")
 
 
@@ -432,21 +437,37 @@ async def test_checked_requests_without_a_cookie_cost_no_query(dsn: str) -> None
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (aiosess.NotAuthenticated(), 401),
-        (aiosess.SessionRevoked("private"), 401),
-        (aiosess.SessionNotFound("private"), 404),
-        (aiosess.StoreUnavailable("private"), 503),
-        (aiosess.ResponseStarted("private"), 500),
-        (aiosess.SchemaMismatch("private"), 500),
-        (aiosess.SessionError("private"), 500),
+        (aiosess.NotAuthenticated, 401),
+        (aiosess.SessionRevoked, 401),
+        (aiosess.SessionNotFound, 404),
+        (aiosess.StoreUnavailable, 503),
+        (aiosess.ResponseStarted, 500),
+        (aiosess.SchemaMismatch, 500),
+        (aiosess.SessionError, 500),
     ],
 )
-@pytest.mark.parametrize("sub", [False, True])
-async def test_errors_become_responses(error: aiosess.SessionError, status: int, dsn: str, *, sub: bool) -> None:
-    """An error that leaves a handler is its status, says nothing more, and is kept by no cache."""
+@pytest.mark.parametrize("own", [False, True], ids=["alone", "own error middleware"])
+@pytest.mark.parametrize("sub", [False, True], ids=["", "sub"])
+async def test_errors_become_responses(
+    error: type[aiosess.SessionError], status: int, dsn: str, *, sub: bool, own: bool
+) -> None:
+    """
+    An error that leaves a handler is its status, says nothing more, and is kept by no cache.
+
+    So it is under an error middleware as in aiohttp's tutorial.
+    """
+
+    @web.middleware
+    async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException:
+            raise
+        except Exception:  # noqa: BLE001 - what the tutorial does
+            return web.Response(status=500, text="sorry")
 
     async def failing(_request: web.Request) -> web.Response:
-        raise error
+        raise error("private")  # noqa: EM101 - what must not get out
 
     route = web.get("/fail", failing)
     app = make_app(dsn, *([] if sub else [route]))
@@ -454,6 +475,8 @@ async def test_errors_become_responses(error: aiosess.SessionError, status: int,
         inner = web.Application()
         inner.add_routes([route])
         app.add_subapp("/sub/", inner)
+    if own:
+        app.middlewares.append(error_middleware)
     async with visit(app) as site:
         response = await (await site.browser()).get("/sub/fail" if sub else "/fail")
         assert response.status == status

@@ -67,6 +67,10 @@ class Wire:
             reply.body = await self._reader.readexactly(int(reply.headers.get(hdrs.CONTENT_LENGTH, 0)))
         return reply
 
+    async def until(self, text: bytes) -> bytes:
+        """Read until some text has come."""
+        return await self._reader.readuntil(text)
+
     async def rest(self) -> bytes:
         """Read until the server closes the connection."""
         return await self._reader.read()
