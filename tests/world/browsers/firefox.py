@@ -21,10 +21,12 @@ PREFERENCES: dict[str, bool | int | str] = {"marionette.port": 0}
 class Firefox(WebDriverBrowser):
     """Debian's Firefox ESR."""
 
-    def __init__(self, profile: Path, preferences: Mapping[str, bool | int | str] | None = None) -> None:
+    def __init__(
+        self, profile: Path, *, scripts: bool = True, preferences: Mapping[str, bool | int | str] | None = None
+    ) -> None:
         """Take preferences, as about:config names them."""
-        super().__init__(profile)
-        self.preferences = {**PREFERENCES, **(preferences or {})}
+        super().__init__(profile, scripts=scripts)
+        self.preferences = {**PREFERENCES, "javascript.enabled": scripts, **(preferences or {})}
         self._connection: tuple[StreamReader, StreamWriter] | None = None
         self._number = 0
 

@@ -21,20 +21,19 @@ class Processes:
         self._started: list[asyncio.subprocess.Process] = []
         self._log = folder / "log"
 
-    async def start(self, *command: str, **environment: str) -> asyncio.subprocess.Process:
-        """Start a program that keeps what it has to keep in the folder."""
-        with self._log.open("ab") as log:
+    async def start(self, *command: str, output: Path | None = None, **environment: str) -> None:
+        """Start a program that keeps what it has to keep in the folder; its output may go to a file of its own."""
+        with self._log.open("ab") as log, (output or self._log).open("ab") as out:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
+                stdout=out,
                 stderr=log,
                 cwd=self.folder,
                 env=os.environ | {"HOME": str(self.folder), "XDG_RUNTIME_DIR": str(self.folder)} | environment,
                 start_new_session=True,
             )
         self._started.append(process)
-        return process
 
     async def written(self, path: Path) -> str:
         """Return the text of a file as soon as a program has written it; fail when a program ends instead."""
@@ -54,11 +53,7 @@ class Processes:
 
     async def kill(self) -> None:
         """Kill the programs and their descendants at once (SIGKILL), and wait until none is left."""
-        family: list[psutil.Process] = []
-        for process in self._started:
-            if process.returncode is None:
-                parent = psutil.Process(process.pid)
-                family += [parent, *parent.children(recursive=True)]
+        family = [member for process in self._started for member in _family(process.pid)]
         for member in family:
             try:
                 member.send_signal(signal.SIGKILL)
@@ -68,6 +63,26 @@ class Processes:
             await process.wait()
         self._started.clear()
         await eventually(lambda: not any(map(_runs, family)))
+
+
+def _family(leader: int) -> list[psutil.Process]:
+    """Return a process that leads a session, everything in the session, and all descendants."""
+    found = [member for member in psutil.process_iter() if member.pid == leader or _session(member.pid) == leader]
+    return list({*found, *(child for member in found for child in _descendants(member))})
+
+
+def _session(process: int) -> int | None:
+    try:
+        return os.getsid(process)
+    except ProcessLookupError:
+        return None
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _text(path: Path) -> str:

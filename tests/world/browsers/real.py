@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,10 +21,12 @@ class RealBrowser(ABC):
 
     drops_secure_cookies = False  # whether it refuses Secure cookies of http://localhost
 
-    def __init__(self, profile: Path) -> None:
-        """Start nothing yet."""
+    def __init__(self, profile: Path, *, scripts: bool = True) -> None:
+        """Start nothing yet; ``scripts`` says whether pages may run theirs. A test's own expressions always run."""
         self.profile = profile
+        self.scripts = scripts
         self.processes = Processes(profile)
+        self.complaints: list[str] = []  # errors and warnings in the page's console; Chromium tells them
 
     @classmethod
     @asynccontextmanager
@@ -131,3 +133,6 @@ class RealBrowser(ABC):
     async def wait_for_path(self, path: str) -> None:
         """Wait until a page of this path has loaded."""
         await self.wait_for(f"location.pathname === {json.dumps(path)} && document.readyState === 'complete'")
+
+
+Start = Callable[..., Awaitable[RealBrowser]]  # starts a browser of the test's engine, with options of the engine

@@ -4,19 +4,10 @@ from abc import abstractmethod
 from base64 import b64decode
 from typing import Any
 
-from tests.world.browsers.real import BrowserError, RealBrowser
+from tests.world.browsers.real import RealBrowser
 
 KEYS = {"Tab": "\ue004", "Enter": "\ue007"}
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the name of an element's id in answers (WebDriver, 12.1)
-
-# A promise's value or error comes back by the last argument.
-SCRIPT = """
-const done = arguments[arguments.length - 1];
-new Promise((resolve) => resolve((%s))).then(
-  (value) => done({ value: value === undefined ? null : value }),
-  (error) => done({ error: String(error) }),
-);
-"""
 
 
 class WebDriverBrowser(RealBrowser):
@@ -43,10 +34,7 @@ class WebDriverBrowser(RealBrowser):
     async def evaluate(self, expression: str) -> Any:
         """Return what a JavaScript expression gives in the page; a promise is awaited."""
         # Without a sandbox's name, Marionette shows the script what the page's own scripts have set.
-        answer = await self.ask("ExecuteAsyncScript", script=SCRIPT % expression, args=[], sandbox=None)
-        if "error" in answer:
-            raise BrowserError(answer["error"])
-        return answer["value"]
+        return await self.ask("ExecuteScript", script=f"return ({expression});", args=[], sandbox=None)
 
     async def click(self, selector: str) -> None:
         """Click the first element that a CSS selector finds, as soon as it is there."""
