@@ -7,8 +7,8 @@ import pytest
 
 from tests.world.app import make_app
 from tests.world.browsers.engines import USUAL
-from tests.world.browsers.forms_app import routes
 from tests.world.browsers.real import RealBrowser, Start
+from tests.world.forms_app import routes
 from tests.world.site import Site, visit
 
 

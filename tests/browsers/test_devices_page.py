@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from aiohttp.test_utils import TestServer
 
 from demo.accounts import SAMPLES
 from demo.app import make_app
 from tests.world.ageing import age
 from tests.world.app import SECRET
 from tests.world.browsers.real import RealBrowser, Start
+from tests.world.site import PatientServer
 
 NAME, PASSWORD = next(iter(SAMPLES.items()))
 SESSIONS = ".as-devices > li"
@@ -23,7 +23,7 @@ CONFIRM = "form button.as-solid"
 async def origin(empty_dsn: str, engine: type[RealBrowser]) -> AsyncIterator[str]:
     """Return where a demo runs, on a database of its own."""
     app = make_app(empty_dsn, secret=SECRET, insecure_cookies=engine.drops_secure_cookies)
-    async with TestServer(app) as server:
+    async with PatientServer(app) as server:  # a page that goes away leaves its icon half asked for
         yield f"http://localhost:{server.port}"
 
 

@@ -3,9 +3,9 @@
 import asyncpg
 import pytest
 
-from tests.world.browsers.forms_app import foreign_site
 from tests.world.browsers.real import RealBrowser, Start
 from tests.world.browsers.steps import rotate_once, sign_in
+from tests.world.forms_app import foreign_site
 
 TOKEN = "document.querySelector('#act').form.csrf_token.value"
 

@@ -1,5 +1,11 @@
-"""An application with forms of its own and a page that polls, for real browsers; and a foreign site with a form."""
+"""
+An application with forms of its own and a page that polls, and a foreign site with a form.
 
+``python -m tests.world.forms_app DSN OPTIONS`` serves it as ``tests.world.serve`` serves the usual one.
+"""
+
+import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from html import escape
@@ -8,6 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 import aiosess
+from tests.world.app import make_app
+from tests.world.serve import serve
 
 # What the page asks every 50 ms, and how it was answered; an answer that is not "ada" is a sign-out.
 POLLING = """
@@ -86,3 +94,7 @@ async def foreign_site(action: str, token: str) -> AsyncIterator[int]:
     async with TestServer(app) as server:
         assert server.port is not None
         yield server.port
+
+
+if __name__ == "__main__":
+    serve(make_app(sys.argv[1], *routes, **json.loads(sys.argv[2])))
