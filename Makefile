@@ -36,7 +36,8 @@ help:
 demo: $(VENV)/.demo
 	@exec $(BIN)/python -m demo --port $(PORT) $(if $(filter-out 0,$(TLS)),--tls) $(if $(filter-out 0,$(FAST)),--fast)
 
-# AIOSESS_NIGHTLY=1 makes tests search deeper, which takes hours. A measured coverage is of the whole suite only.
+# AIOSESS_NIGHTLY=1 makes tests search deeper, which takes hours, and runs all of tests/browsers in Firefox and WebKit.
+# A measured coverage is of the whole suite only.
 test: check
 	@echo "pytest" && $(PYTEST) --cov --cov-report=term-missing:skip-covered
 

@@ -28,14 +28,14 @@ class _Key:
 
 class Keyring:
     """
-    The keys, newest first: the newest one signs, and a token's ``kid`` picks the one that verifies it.
+    The keys: the first one signs, all verify. A token's ``kid`` picks the one that verifies it.
 
     Args:
-        secret: One secret or several, newest first; each at least 32 bytes of
+        secret: One secret or several, the one that signs first; each at least 32 bytes of
             text or bytes, from ``secrets.token_urlsafe(32)`` or the like.
 
     Attributes:
-        form_keys: The keys of form tokens, newest first.
+        form_keys: The keys of form tokens; the first one makes them, all verify.
 
     Raises:
         ConfigError: a secret is too short, or looks like a PEM or JWK (RFC 8725, 3.5).
@@ -46,10 +46,10 @@ class Keyring:
         """Derive the keys."""
         several: Sequence[str | bytes] = [secret] if isinstance(secret, (str, bytes)) else secret
         if not isinstance(several, Sequence) or not several:
-            message = "secret: must be text, bytes, or a list of them, newest first"
+            message = "secret: must be text, bytes, or a list of them; the first one signs"
             raise ConfigError(message)
         keys = [_derive(_checked(each)) for each in several]
-        self._newest = keys[0]
+        self._first = keys[0]
         self._signing = {key.id: key.signing for key in keys}
         self.form_keys = tuple(key.form for key in keys)
         if len(self._signing) != len(keys):
@@ -61,8 +61,8 @@ class Keyring:
         return f"<Keyring of {len(self._signing)}>"
 
     def sign(self, token: Token, audience: str) -> str:
-        """Return the text of a token, signed with the newest key."""
-        return encode(token, audience, self._newest.id, self._newest.signing)
+        """Return the text of a token, signed with the first key."""
+        return encode(token, audience, self._first.id, self._first.signing)
 
     def verify(self, text: str, audience: str) -> Token:
         """

@@ -42,7 +42,7 @@ class Collaborators:
     The parts of an installation that managers call; ``Installation`` makes them once.
 
     Attributes:
-        form_keys: The keys of form tokens, newest first.
+        form_keys: The keys of form tokens; the first one makes them, all verify.
 
     """
 

@@ -6,15 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, async_playwright
 
-# As root Chromium needs the first; the others keep it from asking for hosts of its own.
-SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
+from tests.world.browsers.chromium import SWITCHES
 
 
 @pytest.fixture(scope="session")

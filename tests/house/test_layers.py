@@ -246,16 +246,18 @@ def test_bad_cookies_are_no_errors() -> None:
 
 # CI
 
+PACKAGES = {"WebKitWebDriver": "webkit2gtk-driver", "Xvfb": "xvfb"}  # by program, where the names differ
+
 
 def test_ci_installs_the_programs_of_tests() -> None:
     """.ci/run installs the Debian package of each program that a test needs."""
-    tests = "\n".join(path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py"))
-    needed = set(re.findall(r'mark\.needs\("([^"]+)"\)', tests))
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in TESTS.rglob("*.py"))
+    marks = re.findall(r'mark\.needs\(("[^")]+"(?:, "[^")]+")*)\)', tests)
+    needed = {PACKAGES.get(program, program) for mark in marks for program in re.findall(r'"([^"]+)"', mark)}
     (installed,) = re.findall(
         r"^packages=\((.+)\)$", (TESTS.parent / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE
     )
-    assert needed
-    assert needed <= set(installed.split())
+    assert {"chromium", "webkit2gtk-driver"} <= needed <= set(installed.split())
 
 
 # SQL

@@ -65,7 +65,7 @@ def test_safe_methods_are_those_of_rfc_9110() -> None:
 
 
 def test_form_token_is_the_hmac_of_the_session() -> None:
-    """The token's bytes are fixed: the newest key's HMAC-SHA256 of the 16 bytes of the session's id, in base64url."""
+    """The token's bytes are fixed: the first key's HMAC-SHA256 of the 16 bytes of the session's id, in base64url."""
     assert form_token(KEYS[0], SESSION_ID) == "58ewBYkqJWuNwIbQIADQZ78mhB0QmBxgPd5oMyYtsL8"
 
 

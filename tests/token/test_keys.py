@@ -41,7 +41,7 @@ def token() -> Token:
 @pytest.mark.threat("KEY-02")
 def test_derived_keys_are_pinned() -> None:
     """Key id, signing key and form key of a secret are those of the fixed vectors: a release changes none of them."""
-    key = Keyring(SECRET)._newest  # made here, so that mutmut's changes reach it
+    key = Keyring(SECRET)._first  # made here, so that mutmut's changes reach it
     assert (key.id, key.signing.hex(), key.form.hex()) == (KEY_ID, SIGNING_KEY, FORM_KEY)
 
 
@@ -69,12 +69,12 @@ def test_token_of_an_earlier_release_is_read() -> None:
 
 def test_keys_of_different_secrets_differ() -> None:
     """Each secret, and each purpose, has a key and an id of its own."""
-    keys = [Keyring(secret)._newest for secret in (SECRET, OTHER, SECRET + "x")]
+    keys = [Keyring(secret)._first for secret in (SECRET, OTHER, SECRET + "x")]
     assert len({value for key in keys for value in (key.id, key.signing, key.form)}) == 9
 
 
 @pytest.mark.threat("KEY-01")
-def test_old_key_verifies_and_newest_signs(token: Token) -> None:
+def test_old_key_verifies_and_first_signs(token: Token) -> None:
     """With a new secret in front, old tokens are accepted, and new ones are signed with the new key."""
     old, both, new = Keyring(SECRET), Keyring([OTHER, SECRET]), Keyring(OTHER)
     assert both.verify(old.sign(token, AUDIENCE), AUDIENCE) == token
@@ -168,7 +168,7 @@ def test_text_and_bytes_are_one_secret(token: Token) -> None:
 
 def test_key_is_frozen() -> None:
     """A key cannot be changed: all requests share it."""
-    key: Any = KEYRING._newest
+    key: Any = KEYRING._first
     with pytest.raises(FrozenInstanceError):
         key.signing = b""
 
@@ -176,7 +176,7 @@ def test_key_is_frozen() -> None:
 @pytest.mark.threat("LOG-01")
 def test_reprs_of_keys_show_nothing_of_them() -> None:
     """Keys and keyrings show neither keys nor secrets when somebody logs them."""
-    key = KEYRING._newest
+    key = KEYRING._first
     shown = repr((KEYRING, key, Keyring([SECRET, OTHER])))
     for private in (SECRET, repr(key.signing), repr(key.form)):
         assert private not in shown

@@ -1,0 +1,96 @@
+"""The processes of one browser: started in a folder of their own, and killed with everything that they started."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+from tests.world.waiting import eventually
+
+LOG_END = 2000  # characters
+
+
+class Processes:
+    """Programs that were started for one browser; what they print goes to a file in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start nothing yet."""
+        self.folder = folder
+        self._started: list[asyncio.subprocess.Process] = []
+        self._log = folder / "log"
+
+    async def start(self, *command: str, output: Path | None = None, **environment: str) -> None:
+        """Start a program that keeps what it has to keep in the folder; its output may go to a file of its own."""
+        with self._log.open("ab") as log, (output or self._log).open("ab") as out:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+                cwd=self.folder,
+                env=os.environ | {"HOME": str(self.folder), "XDG_RUNTIME_DIR": str(self.folder)} | environment,
+                start_new_session=True,
+            )
+        self._started.append(process)
+
+    async def written(self, path: Path) -> str:
+        """Return the text of a file as soon as a program has written it; fail when a program ends instead."""
+        await eventually(lambda: self._has_ended() or _text(path))
+        if self._has_ended():
+            message = f"a browser's program ended before it was ready: {_text(self._log)[-LOG_END:]}"
+            raise AssertionError(message)
+        return _text(path)
+
+    def _has_ended(self) -> bool:
+        return any(process.returncode is not None for process in self._started)
+
+    async def ended(self) -> None:
+        """Wait until all programs have ended by themselves."""
+        await asyncio.wait_for(asyncio.gather(*(process.wait() for process in self._started)), 60)
+        self._started.clear()
+
+    async def kill(self) -> None:
+        """Kill the programs and their descendants at once (SIGKILL), and wait until none is left."""
+        family = [member for process in self._started for member in _family(process.pid)]
+        for member in family:
+            try:
+                member.send_signal(signal.SIGKILL)
+            except psutil.NoSuchProcess:
+                continue
+        for process in self._started:
+            await process.wait()
+        self._started.clear()
+        await eventually(lambda: not any(map(_runs, family)))
+
+
+def _family(leader: int) -> list[psutil.Process]:
+    """Return a process that leads a session, everything in the session, and all descendants."""
+    found = [member for member in psutil.process_iter() if member.pid == leader or _session(member.pid) == leader]
+    return list({*found, *(child for member in found for child in _descendants(member))})
+
+
+def _session(process: int) -> int | None:
+    try:
+        return os.getsid(process)
+    except ProcessLookupError:
+        return None
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
