@@ -100,14 +100,28 @@ class Block:
 
 
 class Watched:
-    """A guarded session: the revision of it that was seen last, and the blocks that end with it."""
+    """
+    A guarded session, and the blocks that end with it.
 
-    __slots__ = ("blocks", "id", "revision")
+    Attributes:
+        id: The session's id.
+        revision: The one by which all blocks were judged; negative when some were judged by another row.
+        newest: The highest revision that was seen.
+
+    """
+
+    __slots__ = ("blocks", "id", "newest", "revision")
 
     def __init__(self, row: Row) -> None:
         self.id = row.id
-        self.revision = row.revision
+        self.revision = self.newest = row.revision
         self.blocks: set[Block] = set()
+
+    def saw(self, row: Row) -> None:
+        """Have the row read anew if it is not the one by which the other blocks were judged."""
+        if self.revision != row.revision:
+            self.revision = next(_unknown_revisions)
+            self.newest = max(self.newest, row.revision)
 
 
 class Watchlist:
@@ -146,8 +160,7 @@ class Watchlist:
         watched = self.sessions.get(row.id.int)
         if watched is None:
             watched = self.sessions[row.id.int] = Watched(row)
-        elif watched.revision != row.revision:
-            watched.revision = next(_unknown_revisions)  # one of the two is outdated
+        watched.saw(row)
         watched.blocks.add(block)
         return watched
 
@@ -175,8 +188,7 @@ class Watchlist:
     def write(self, row: Row) -> None:
         """Take over a row that a write of this process has returned."""
         watched = self.sessions.get(row.id.int)
-        # One that is not newer says nothing new. After a negative revision the next query reads the row anew.
-        if watched is not None and 0 <= watched.revision < row.revision:
+        if watched is not None and watched.newest < row.revision:  # an older one says nothing new
             self._note(watched, row)
             self.end_dead(watched)
 
@@ -185,15 +197,14 @@ class Watchlist:
         watched = self.sessions.get(row.id.int)
         if watched is None:
             return
-        if watched.revision != row.revision:
-            watched.revision = next(_unknown_revisions)
+        watched.saw(row)
         for block in watched.blocks:
             if block.visit is visit:
                 block.token = token
                 self._judge(block, row)
 
     def _note(self, watched: Watched, row: Row) -> None:
-        watched.revision = row.revision
+        watched.revision = watched.newest = row.revision
         for block in watched.blocks:
             self._judge(block, row)
 

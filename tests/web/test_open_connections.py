@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from time import monotonic
 from uuid import UUID
@@ -15,10 +15,11 @@ from aiohttp.test_utils import make_mocked_request
 
 import aiosess
 from aiosess import SessionRevoked
+from aiosess._postgres.rows import Changed
 from aiosess._postgres.statements import statement
 from aiosess._row import Row
 from aiosess._token.keys import Keyring
-from aiosess._web import blocks
+from aiosess._web import blocks, open_connections
 from aiosess._web.blocks import Watched
 from aiosess._web.open_connections import ASK_EVERY, OpenConnections
 from aiosess._web.visit import Visit
@@ -515,6 +516,34 @@ async def test_many_connections_cost_one_query_a_second(dsn: str) -> None:
         assert monotonic() - begun_at > 3 * ASK_EVERY
         assert {text for text in statements if "aiosess" in text} == {check}
         assert len(watchlist(site)) == HUNDRED
+
+
+@pytest.mark.threat("WSO-03")
+async def test_many_sessions_are_asked_about_in_chunks(
+    dsn: str, pg: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No question is longer than a chunk, and an end is noticed in the first one as in the last."""
+    monkeypatch.setattr(open_connections, "ASK_AT_ONCE", 2)
+    async with visit(make_app(dsn)) as site:
+        browsers = [await (await site.browser()).login(f"user{number}") for number in range(5)]
+        sizes: list[int] = []
+        rows = site.installation.rows
+        changed = rows.changed
+
+        async def count(ids: list[UUID], revisions: list[int]) -> Changed:
+            sizes.append(len(ids))
+            return await changed(ids, revisions)
+
+        async with AsyncExitStack() as blocks:
+            for browser in browsers:
+                await blocks.enter_async_context(guarded(site, browser))
+            monkeypatch.setattr(rows, "changed", count)
+            await site.installation.open_connections.ask()
+            assert set(sizes) == {1, 2}
+        sockets = [await open_socket(browser) for browser in browsers]
+        await pg.execute("delete from aiosess_sessions where user_id in ('user0', 'user4')")
+        assert [await closed(sockets[number]) for number in (0, 4)] == [(4001, "session ended")] * 2
+        assert len(watchlist(site)) == 3
 
 
 async def test_row_that_changed_is_read_once(dsn: str) -> None:
