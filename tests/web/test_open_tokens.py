@@ -1,6 +1,7 @@
 """Open connections that outlive their token: copies, rotate(), reauthenticated(), and the owner's long connection."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import asyncpg
@@ -255,7 +256,7 @@ async def test_older_answers_end_nothing(dsn: str, pg: asyncpg.Connection) -> No
         await opened(site, ada.token, {"User-Agent": firefox()})
         await pg.execute("update aiosess_sessions set device_name = 'changed'")
         asking = asyncio.create_task(_slowly(site, guards.ask))
-        await asyncio.sleep(0)
+        await site.gate.entered.wait()
         await ada.run(lambda sessions: sessions.rotate())
         socket = await opened(site, ada.token, THIEF)
         site.gate.opened.set()
@@ -263,6 +264,47 @@ async def test_older_answers_end_nothing(dsn: str, pg: asyncpg.Connection) -> No
         await answers(socket)
         await guards.ask()
         await answers(socket)
+
+
+@pytest.mark.threat("WSO-02")
+async def test_older_write_ends_nothing(dsn: str, pg: asyncpg.Connection) -> None:
+    """A write whose answer comes when a newer row was seen says nothing about the token that this row has."""
+    async with visit(make_app(dsn)) as here, visit(make_app(dsn)) as there:
+        ada = await (await here.browser()).login("ada")
+        old, other = await opened(here, ada.token), await there.browser(ada.token)
+        await pg.execute("update aiosess_sessions set device_name = 'changed'")
+        outdated = await here.installation.rows.load(session_id(ada.token))
+        assert outdated is not None
+        await other.run(lambda sessions: sessions.rotate())
+        socket = await opened(here, other.token)
+        long_ago = outdated.promoted_at - timedelta(hours=1)
+        here.installation.signals.changed.send(replace(outdated, promoted_at=long_ago))
+        await answers(socket)
+        assert await closed(old) == REPLACED
+        await answers(socket)
+
+
+@pytest.mark.threat("WSO-02")
+async def test_block_of_a_dead_token_does_not_begin(dsn: str) -> None:
+    """A request that learned by a write that its token was replaced gets no block at all."""
+    gate, begun = Gate(), []
+
+    async def late(request: web.Request) -> web.Response:
+        await gate.wait()
+        await request["sessions"].set("key", "value")
+        async with request["sessions"].guard():
+            begun.append(request)
+        return web.Response()
+
+    async with visit(make_app(dsn, web.get("/late", late))) as site:
+        ada = await (await site.browser()).login("ada")
+        thief = await site.browser(ada.token)
+        asking = asyncio.create_task(thief.get("/late", headers=THIEF))
+        await gate.entered.wait()
+        await ada.run(lambda sessions: sessions.rotate())
+        gate.opened.set()
+        assert (await asking).status == 401
+    assert begun == []
 
 
 async def _slowly(site: Site, ask: object) -> None:
