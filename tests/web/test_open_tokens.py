@@ -13,7 +13,7 @@ from aiosess import SessionRevoked
 from aiosess.events import Event, ReuseDetected
 from tests.world.ageing import age, make_due
 from tests.world.app import make_app
-from tests.world.browser import Browser, firefox
+from tests.world.browser import Browser
 from tests.world.cookies import session_id
 from tests.world.site import Site, visit
 from tests.world.waiting import Gate, eventually
@@ -253,7 +253,7 @@ async def test_older_answers_end_nothing(dsn: str, pg: asyncpg.Connection) -> No
     async with visit(make_app(dsn)) as site:
         guards = site.installation.open_connections
         ada = await (await site.browser()).login("ada")
-        await opened(site, ada.token, {"User-Agent": firefox()})
+        await opened(site, ada.token)
         await pg.execute("update aiosess_sessions set device_name = 'changed'")
         asking = asyncio.create_task(_slowly(site, guards.ask))
         await site.gate.entered.wait()
