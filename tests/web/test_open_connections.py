@@ -546,6 +546,26 @@ async def test_many_sessions_are_asked_about_in_chunks(
         assert len(watchlist(site)) == 3
 
 
+async def test_many_ends_take_several_turns(dsn: str, pg: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When many sessions of one answer have ended, others run in between, and all blocks end."""
+    monkeypatch.setattr(open_connections, "END_AT_ONCE", 2)
+    async with visit(make_app(dsn)) as site:
+        browsers = [await (await site.browser()).login(f"user{number}") for number in range(5)]
+        sockets = [await open_socket(browser) for browser in browsers]
+        ended: list[int] = []
+        end = site.installation.open_connections._list.end
+
+        def note(session_id: UUID) -> int:
+            asyncio.get_running_loop().call_soon(lambda: ended.append(-1))  # when others have run
+            ended.append(1)
+            return end(session_id)
+
+        monkeypatch.setattr(site.installation.open_connections._list, "end", note)
+        await pg.execute("delete from aiosess_sessions")
+        assert [await closed(socket) for socket in sockets] == [(4001, "session ended")] * 5
+        assert ended == [1, 1, -1, -1, 1, 1, -1, -1, 1, -1]
+
+
 async def test_row_that_changed_is_read_once(dsn: str) -> None:
     """The row of a session that was touched comes back with the next query, and not with those after it."""
     async with visit(make_app(dsn)) as site:
