@@ -113,7 +113,7 @@ async def test_socket_of_a_copy_ends_after_rotations(site: Site, ada: Browser, p
 
 @pytest.mark.threat("WSO-02")
 async def test_owners_long_connection_goes_on(site: Site, ada: Browser, pg: asyncpg.Connection) -> None:
-    """The owner's chat is open all day, through five rotations, and so is a stream; then it ends with the session."""
+    """The owner's chat is open all day, through five rotations; then it ends with the session."""
     socket = await opened(site, ada.token)
     for _ in range(5):
         await rotate_once(site, ada, pg)
