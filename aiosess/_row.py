@@ -77,4 +77,4 @@ def retired_from_json(text: str) -> tuple[Retired, ...]:
     if text == "[]":
         return ()
     entries: list[tuple[str, float]] = json.loads(text)
-    return tuple(Retired(token_id, at) for token_id, at in entries)
+    return tuple(Retired(token_id, float(at)) for token_id, at in entries)

@@ -9,9 +9,10 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Final, Literal, NoReturn, Self, get_args
+from typing import Any, Final, Literal, NoReturn, Self, TypeVar, get_args
 
 from aiosess._client.address import Proxy, parse_networks
+from aiosess._client.origin import parse_origins
 from aiosess.errors import ConfigError
 from aiosess.events import Event
 
@@ -19,6 +20,8 @@ __all__ = ("Fingerprint", "SameSite", "SessionConfig")
 
 Fingerprint = Literal["report", "enforce", "off"]
 SameSite = Literal["Lax", "Strict"]
+
+T = TypeVar("T")
 
 # RFC 6265bis 5.6.2: browsers cap a cookie's age at 400 days, so a longer session would outlive its cookie.
 LONGEST_SESSION: Final = timedelta(days=400)
@@ -118,6 +121,16 @@ class SessionConfig:
     For development only: the log warns at every start.
     """
 
+    allowed_origins: tuple[str, ...] = ()
+    """
+    Further origins whose pages may act with the session, such as "https://app.example.org"; none by default.
+
+    The application's own origin, made of the ``Host`` header and https (http with ``insecure_cookies``), needs no
+    entry, unless a proxy changes ``Host``. They count for WebSockets and for forms: ``guard()`` and ``check_csrf()``
+    take a request from such a page for one of ours; a form still needs its token. Whole origins only: no path, no
+    wildcard, no "null".
+    """
+
     audience: str = "aiosess"
     """Names the application in its tokens; applications that share a secret must differ here (ASVS 5.0, 9.2.3)."""
 
@@ -142,6 +155,9 @@ class SessionConfig:
     trusted_networks: tuple[Proxy, ...] = field(init=False, repr=False)
     """The networks that ``trusted_proxies`` names; computed, not an option."""
 
+    origins: frozenset[str] = field(init=False, repr=False)
+    """The origins that ``allowed_origins`` names, as browsers spell them; computed, not an option."""
+
     def __post_init__(self) -> None:
         """Check each option, then the options that depend on each other."""
         for option in _SPANS:
@@ -160,9 +176,17 @@ class SessionConfig:
             _refuse("on_event", "must be a function or a coroutine function")
         self._check_limits()
         self._check_reserved_names()
-        proxies = _as_tuple(self.trusted_proxies)
+        proxies = _as_tuple("trusted_proxies", "CIDRs", self.trusted_proxies)
         object.__setattr__(self, "trusted_proxies", proxies)
-        object.__setattr__(self, "trusted_networks", _parse_proxies(proxies))
+        object.__setattr__(self, "trusted_networks", _parse("trusted_proxies", parse_networks, proxies))
+        allowed = _as_tuple("allowed_origins", "origins", self.allowed_origins)
+        object.__setattr__(self, "allowed_origins", allowed)
+        object.__setattr__(self, "origins", _parse("allowed_origins", parse_origins, allowed))
+
+    @property
+    def scheme(self) -> str:
+        """How browsers reach the application: "https", or "http" with ``insecure_cookies``."""
+        return "http" if self.insecure_cookies else "https"
 
     def _check_limits(self) -> None:
         if self.absolute_timeout > LONGEST_SESSION:
@@ -282,15 +306,15 @@ def _check_name(option: str, value: object, pattern: re.Pattern[str]) -> None:
         _refuse(option, f"must match {pattern.pattern}")
 
 
-def _as_tuple(values: object) -> tuple[Any, ...]:
-    """Copy the proxies into a tuple: ``with_options()`` would find a generator empty, and a list could change later."""
+def _as_tuple(option: str, kind: str, values: object) -> tuple[Any, ...]:
+    """Copy values into a tuple: ``with_options()`` would find a generator empty, and a list could change later."""
     if isinstance(values, str) or not isinstance(values, Iterable):
-        _refuse("trusted_proxies", "must be a tuple of CIDRs")
+        _refuse(option, f"must be a tuple of {kind}")
     return tuple(values)
 
 
-def _parse_proxies(values: tuple[Any, ...]) -> tuple[Proxy, ...]:
+def _parse(option: str, parse: Callable[[tuple[Any, ...]], T], values: tuple[Any, ...]) -> T:
     try:
-        return parse_networks(values)
+        return parse(values)
     except ValueError as error:
-        _refuse("trusted_proxies", str(error))
+        _refuse(option, str(error))

@@ -4,8 +4,9 @@ Sessions in PostgreSQL, for work outside of a request.
 An application has the store as ``app[aiosess.STORE]``; a script or a command opens one with ``open_store()``.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 from aiosess._postgres import schema
@@ -13,7 +14,7 @@ from aiosess._postgres.clock import Clock
 from aiosess._postgres.database import Database
 from aiosess._postgres.endings import Endings
 from aiosess._postgres.exact_json import check_user_id
-from aiosess._postgres.statements import Statements, row_of
+from aiosess._postgres.statements import Statements, read_rows, tell_unreadable
 from aiosess._row import session_of
 from aiosess._signals import Signals
 from aiosess.config import SessionConfig
@@ -44,8 +45,8 @@ class SessionStore:
             StoreUnavailable: PostgreSQL does not answer.
 
         """
-        rows = await self._statements.rows("list_for_user", check_user_id(user_id))
-        return [session_of(row) for row in rows]
+        records = await self._statements.fetch_timed("list_for_user", check_user_id(user_id))
+        return _sessions(record[:-1] for record in records)
 
     async def page_for_user(
         self, user_id: str, *, limit: int = 50, offset: int = 0, first_id: UUID | None = None
@@ -60,9 +61,8 @@ class SessionStore:
         """
         records = await self._statements.fetch_timed("page_for_user", check_user_id(user_id), limit, offset, first_id)
         total, newest_at, read_at = records[0][0], records[0][1], records[0][-1]
-        rows = [row_of(record[2:-1]) for record in records if record["id"] is not None]
-        sessions = tuple(session_of(row, is_current=row.id == first_id) for row in rows)
-        return SessionPage(sessions, Tally(total, newest_at), read_at)
+        sessions = _sessions((record[2:-1] for record in records if record["id"] is not None), first_id)
+        return SessionPage(tuple(sessions), Tally(total, newest_at), read_at)
 
     async def tally(self, user_ids: Collection[str]) -> dict[str, Tally]:
         """
@@ -146,6 +146,17 @@ class SessionStore:
         """
         ((name,),) = await self._statements.fetch("database_name")
         return str(name)
+
+
+def _sessions(records: Iterable[Iterable[Any]], current_id: UUID | None = None) -> list[Session]:
+    """Return what users may see of rows, and leave out those that cannot be read: one must not hide the others."""
+    sessions = []
+    for row in read_rows(records):
+        try:
+            sessions.append(session_of(row, is_current=row.id == current_id))
+        except (ValueError, TypeError, RecursionError) as error:  # the data is no JSON object, or one of extremes
+            tell_unreadable(error)
+    return sessions
 
 
 @asynccontextmanager

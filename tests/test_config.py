@@ -25,7 +25,7 @@ COUNTS = ("max_sessions_per_user", "max_data_bytes", "max_held_sessions", "pool_
 NAMES = ("cookie_name", "schema", "audience")
 CHOICES = ("fingerprint", "cookie_samesite")
 SWITCHES = ("insecure_cookies", "migrate", "no_store_when_signed_in")
-OTHERS = ("trusted_proxies", "on_event")
+OTHERS = ("trusted_proxies", "allowed_origins", "on_event")
 OPTIONS = tuple(option.name for option in fields(SessionConfig) if option.init)
 SECOND = timedelta(seconds=1)
 
@@ -90,6 +90,7 @@ def wrong_types() -> Iterator[tuple[str, object]]:
     yield from ((choice, value) for choice in CHOICES for value in no_choices)
     yield from ((switch, value) for switch in SWITCHES for value in (None, 0, 1, "yes", "", []))
     yield from (("trusted_proxies", value) for value in (None, 5, True, "10.0.0.0/8", b"10.0.0.0/8", [5], [None]))
+    yield from (("allowed_origins", value) for value in (None, 5, True, "https://a.example", b"https://a", [5], [None]))
     yield from (("on_event", value) for value in (5, "print", [print], True, False))
 
 
@@ -197,6 +198,22 @@ def test_samesite_is_never_none(value: str) -> None:
 def test_bad_proxy_is_named(bad: str) -> None:
     """trusted_proxies refuses text that is no network, and the network of all addresses; the message repeats it."""
     assert repr(bad) in assert_refused("trusted_proxies", trusted_proxies=("192.0.2.0/24", bad))
+
+
+@pytest.mark.threat("WSO-01")
+@pytest.mark.parametrize("bad", ["null", "*", "", "app.example", "https://", "https://a.example/", "https://*.example"])
+def test_what_is_no_origin_is_named(bad: str) -> None:
+    """allowed_origins refuses text that is no single origin; the message repeats it."""
+    assert repr(bad) in assert_refused("allowed_origins", allowed_origins=("https://a.example", bad))
+
+
+@pytest.mark.threat("WSO-01")
+def test_origins_are_kept_as_browsers_spell_them() -> None:
+    """Origins are compared in lower case and without the port that the scheme has anyway; copies keep them."""
+    config = SessionConfig(allowed_origins=iter(("HTTPS://A.example:443", "http://b.example:8080")))  # type: ignore[arg-type]  # an iterator is copied
+    for each in (config, config.with_options({"pool_size": 3})):
+        assert each.allowed_origins == ("HTTPS://A.example:443", "http://b.example:8080")
+        assert each.origins == {"https://a.example", "http://b.example:8080"}
 
 
 # Options that depend on each other
@@ -324,5 +341,7 @@ def test_hook_is_any_callable(hook: Callable[[Any], None] | None) -> None:
 
 
 def test_proxies_are_not_named_in_the_repr() -> None:
-    """The repr shows the options without the computed field."""
-    assert "trusted_networks" not in repr(SessionConfig())
+    """The repr shows the options without the computed fields."""
+    shown = repr(SessionConfig())
+    assert "trusted_networks" not in shown
+    assert " origins=" not in shown

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from aiosess._check.batch_future import BatchFuture, wake_all
+from aiosess._postgres.statements import UnreadableRow
 from aiosess._row import Row
 from aiosess.errors import StoreUnavailable
 
@@ -35,15 +36,22 @@ class Batch:
         self.epoch, self.asked_at = epoch, monotonic()
         return [NOT_HELD if row is None else row.revision for row in self.rows]
 
-    def answer(self, changed: Mapping[UUID, Row | None]) -> None:
+    def answer(self, changed: Mapping[UUID, Row | UnreadableRow | None]) -> None:
         """Give each request that still waits its row: the one that was read, or else the one that was held."""
-        rows = self.rows
+        rows: list[Any] = self.rows
         if changed:
             rows = [changed.get(session_id, row) for session_id, row in zip(self.ids, rows, strict=True)]
+            self._fail_unreadable(rows)
         for waiter, row in zip(self.waiters, rows, strict=True):
             if not waiter.done():
                 waiter.set_result(row)
         self.loop.call_soon(wake_all, self.waiters)
+
+    def _fail_unreadable(self, rows: list[Any]) -> None:
+        """Tell the requests whose row cannot be read that it is unknown who sent them."""
+        for waiter, row in zip(self.waiters, rows, strict=True):
+            if isinstance(row, UnreadableRow) and not waiter.done():
+                waiter.set_exception(UnreadableRow())
 
     def fail(self, error: StoreUnavailable) -> None:
         """Tell those that still wait that there is no answer."""

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from aiosess._bounded_map import BoundedMap
+from aiosess._postgres.statements import UnreadableRow
 from aiosess._row import Row
 from aiosess._signals import Signals
 
@@ -70,14 +71,14 @@ class Held:
         self._known.clear()
         self.epoch += 1
 
-    def take_over(self, changed: Mapping[UUID, Row | None], epoch: int) -> None:
+    def take_over(self, changed: Mapping[UUID, Row | UnreadableRow | None], epoch: int) -> None:
         """Take over the answer to a check that was asked in this epoch, and announce the ends that it found."""
         if epoch != self.epoch:
             return  # the connection was lost just after it had answered
         for session_id, row in changed.items():
             if row is None:
                 self._signals.ended.send(session_id)
-            else:
+            elif not isinstance(row, UnreadableRow):
                 self.hold(row)
 
     def note_asked(self, session_ids: Iterable[UUID], asked_at: float) -> None:

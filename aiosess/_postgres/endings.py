@@ -1,12 +1,12 @@
 """How sessions end by decision, one or many at once, and how rows whose time is up are swept."""
 
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from aiosess import events
 from aiosess._postgres.carried_through import carried_through
 from aiosess._postgres.login_race import note_own
-from aiosess._postgres.statements import Statements, row_of
+from aiosess._postgres.statements import Statements, UnreadableRow, read_rows, row_of
 from aiosess._signals import Signals
 from aiosess.config import SessionConfig
 from aiosess.errors import SessionNotFound
@@ -38,9 +38,8 @@ class Endings:
             SessionNotFound: the id is foreign, unknown, or no id at all; all give the same error.
 
         """
-        for row in await self._statements.rows("revoke", as_uuid(session_id), user_id):
-            self._signals.tell_end(events.Revoked.of(row, self._statements.clock.now(), reason=reason))
-            return row.id
+        for record in await self._statements.fetch_timed("revoke", as_uuid(session_id), user_id):
+            return self._tell_revoked(record[:-1], reason)
         raise SessionNotFound
 
     @carried_through
@@ -50,7 +49,7 @@ class Endings:
         self._statements.learn_time([first])
         note_own(user_id, *first[:2])
         for record in records:
-            self._signals.tell_end(events.Revoked.of(row_of(record[2:-1]), self._statements.clock.now(), reason=reason))
+            self._tell_revoked(record[2:-1], reason)
         return len(records)
 
     @carried_through
@@ -72,14 +71,23 @@ class Endings:
         while reached is not None:
             records = await self._statements.fetch("sweep", reached, SWEEP_BATCH)
             reached = records[0]["reached"]
-            expired = [row_of(record[2:]) for record in records if record["id"] is not None]
+            expired = [record[2:] for record in records if record["id"] is not None]
             swept += len(expired)
-            for row in expired:
+            for row in read_rows(expired):
                 self._signals.happened.send(events.Expired.of(row, records[0]["read_at"]))
             await self._signals.caught_up()
         while await self._statements.fetch("sweep_logins", SWEEP_BATCH):
             pass
         return swept
+
+    def _tell_revoked(self, columns: Any, reason: events.Reason) -> UUID:  # noqa: ANN401 - a record's values
+        """Announce the end of a session, and the event if its row can be read; return its id."""
+        session_id: UUID = columns[0]
+        try:
+            self._signals.tell_end(events.Revoked.of(row_of(columns), self._statements.clock.now(), reason=reason))
+        except UnreadableRow:
+            self._signals.ended.send(session_id)
+        return session_id
 
     async def claim_sweep(self) -> bool:
         """Take this interval's sweep; False: another process has."""

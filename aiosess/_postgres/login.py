@@ -12,7 +12,7 @@ from aiosess._postgres.carried_through import carried_through
 from aiosess._postgres.connections import Connection
 from aiosess._postgres.database import Database
 from aiosess._postgres.login_race import excused
-from aiosess._postgres.statements import Statements, row_of
+from aiosess._postgres.statements import Statements, UnreadableRow, row_of
 from aiosess._row import Row
 from aiosess._signals import Signals
 from aiosess._token.token import Token
@@ -59,7 +59,11 @@ class Logins:
         records = await self._database.run(lambda connection: self._insert(connection, login))
         created = None
         for record in records:
-            row, at = row_of(record[1:-1]), record[-1]
+            try:
+                row, at = row_of(record[1:-1]), record[-1]
+            except UnreadableRow:  # one that was replaced or evicted
+                self._signals.ended.send(record[1])
+                continue
             if record["outcome"] == "replaced":
                 self._signals.tell_end(events.Revoked.of(row, at, reason="login"))
             elif record["outcome"] == "evicted":

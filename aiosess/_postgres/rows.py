@@ -14,14 +14,14 @@ from aiosess import events
 from aiosess._client.caller import client_digest, origin_of
 from aiosess._postgres.carried_through import carried_through
 from aiosess._postgres.connections import Connection
-from aiosess._postgres.statements import Statements, row_of
+from aiosess._postgres.statements import Statements, UnreadableRow, row_of
 from aiosess._row import Row
 from aiosess._signals import Signals
 from aiosess._token.rotation import MAX_RETIRED
 from aiosess._token.token import Token
 from aiosess.config import SessionConfig
 
-Changed = dict[UUID, Row | None]
+Changed = dict[UUID, Row | UnreadableRow | None]
 
 
 class Rows:
@@ -38,7 +38,7 @@ class Rows:
         self._config = config
 
     async def changed(self, ids: Iterable[UUID], revisions: Iterable[int]) -> Changed:
-        """Return those of some (id, revision) pairs that PostgreSQL has otherwise: rows, or None for ended sessions."""
+        """Return those of some (id, revision) pairs that PostgreSQL has otherwise; see ``_changed()``."""
         return _changed(await self._statements.fetch_timed("check", _array(ids), _array(revisions)))
 
     async def changed_on(self, connection: Connection, ids: Iterable[UUID], revisions: Iterable[int]) -> Changed:
@@ -160,8 +160,19 @@ class Rows:
 
 
 def _changed(records: Iterable[Any]) -> Changed:
-    """Read the records of ``check.sql``: rows that differ from the held ones, None for sessions that have ended."""
-    return {record[0]: row_of(record[2:-1]) if record[1] else None for record in records}
+    """
+    Read the records of ``check.sql``: rows that differ from the held ones, None for sessions that have ended.
+
+    A row that cannot be read stands there as an error, so that it fails for its own session only.
+    """
+    return {record[0]: _read(record[2:-1]) if record[1] else None for record in records}
+
+
+def _read(columns: Iterable[Any]) -> Row | UnreadableRow:
+    try:
+        return row_of(columns)
+    except UnreadableRow as error:
+        return error
 
 
 def _array(values: Iterable[object]) -> str:

@@ -1,8 +1,12 @@
 """The statements in ``sql/``: their texts, how they are run, and how their records become rows."""
 
+import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import fields
+from datetime import datetime
 from functools import cache
+from time import monotonic
 from typing import Any, Final
 
 from aiosess._postgres.clock import Clock
@@ -11,6 +15,9 @@ from aiosess._postgres.connections import Connection
 from aiosess._postgres.database import Database
 from aiosess._postgres.sql_files import read_sql
 from aiosess._row import Row, retired_from_json
+from aiosess.errors import StoreUnavailable
+
+log = logging.getLogger("aiosess")
 
 _COLUMNS: Final = [field.name for field in fields(Row)]
 _RETIRED: Final = _COLUMNS.index("retired")
@@ -18,6 +25,17 @@ _CREATED_AT: Final = _COLUMNS.index("created_at")
 _OFTEN_CREATED_AT: Final = [
     _COLUMNS.index(name) for name in ("promoted_at", "settled_at", "authenticated_at", "last_active_at")
 ]
+_INSTANTS: Final = [index for index, each in enumerate(fields(Row)) if each.type in {datetime, datetime | None}]
+
+TELL_EVERY: Final = 60.0  # seconds
+
+
+class UnreadableRow(StoreUnavailable):
+    """Somebody has written into a session's row by hand what aiosess cannot read; other rows are as good as before."""
+
+    def __init__(self) -> None:
+        """Say so, and name neither the session nor the value."""
+        super().__init__("the session's row cannot be read")
 
 
 @cache
@@ -27,14 +45,61 @@ def statement(name: str, schema: str) -> str:
 
 
 def row_of(values: Iterable[Any]) -> Row:
-    """Build a row from the columns of ``columns.sql``, in their order."""
+    """
+    Build a row from the columns of ``columns.sql``, in their order.
+
+    Raises:
+        UnreadableRow: a column holds what aiosess has not written; the log says so once a minute.
+
+    """
     record = list(values)
-    record[_RETIRED] = retired_from_json(record[_RETIRED])
+    try:
+        record[_RETIRED] = retired_from_json(record[_RETIRED])
+        for index in _INSTANTS:
+            _require_instant(record[index])
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        tell_unreadable(error)
+        raise UnreadableRow from None
     created_at = record[_CREATED_AT]
     for index in _OFTEN_CREATED_AT:  # one object for equal instants, because many rows are held
         if record[index] == created_at:
             record[index] = created_at
     return Row(*record)
+
+
+def read_rows(records: Iterable[Iterable[Any]]) -> list[Row]:
+    """Build rows, and leave out those that cannot be read."""
+    rows = []
+    for record in records:
+        with suppress(UnreadableRow):
+            rows.append(row_of(record))
+    return rows
+
+
+def _require_instant(value: datetime | None) -> None:
+    if value is not None and value.tzinfo is None:
+        message = "not within the years that Python knows"
+        raise ValueError(message)
+
+
+class _Unreadable:
+    """Tells of unreadable rows, once a minute: a guarded session's row is read every second."""
+
+    def __init__(self) -> None:
+        self._tell_at = monotonic()
+
+    def tell(self, error: Exception) -> None:
+        """Log the kind of error; its text could repeat a value."""
+        now = monotonic()
+        if now >= self._tell_at:
+            self._tell_at = now + TELL_EVERY
+            log.error(
+                "aiosess: a session's row cannot be read (%s): somebody has changed it by hand; all others go on",
+                type(error).__name__,
+            )
+
+
+tell_unreadable = _Unreadable().tell
 
 
 class Statements:

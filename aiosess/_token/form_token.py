@@ -8,33 +8,36 @@ not to one of its tokens, so that a form stays good when the token rotates (NIST
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 from uuid import UUID
+
+from aiosess._client.origin import is_our_origin
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.1
 
 _OUR_SITES = frozenset({"same-origin", "none"})  # none: the user directly (address bar, bookmark)
-_DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 
-def is_same_origin(fetch_site: str | None, origin: str | None, host: str | None, scheme: str) -> bool:
+def is_same_origin(
+    fetch_site: str | None, origin: str | None, host: str | None, scheme: str, allowed: Collection[str] = ()
+) -> bool:
     """
     Say whether a request comes from our own origin, or from the user directly (address bar, bookmark).
 
     Args:
-        fetch_site: The header ``Sec-Fetch-Site``. If it is present it alone decides, because no page can write it.
+        fetch_site: The header ``Sec-Fetch-Site``. If it is present it alone decides, because no page can write it;
+            but an origin in ``allowed`` is good whatever it says.
         origin: The header ``Origin``. Older browsers send it with every request whose method is not safe.
         host: The header ``Host``: the server that the client means to talk to.
         scheme: "https" or "http": how the client reaches us.
+        allowed: Further origins whose pages may send the application's forms.
 
     """
-    if fetch_site is not None:
-        return fetch_site in _OUR_SITES
-    if not origin or not host:
-        return False
-    port = _DEFAULT_PORTS[scheme]
-    return origin.lower().removesuffix(port) == f"{scheme}://{host.lower().removesuffix(port)}"
+    if fetch_site in _OUR_SITES:
+        return True
+    # With this header the host says nothing any more.
+    return is_our_origin(origin, host if fetch_site is None else None, scheme, allowed)
 
 
 def form_token(key: bytes, session_id: UUID) -> str:

@@ -8,8 +8,10 @@ from aiohttp import hdrs, web
 from aiohttp.http import HttpProcessingError
 
 from aiosess._token import form_token
+from aiosess._web.handshake import is_foreign_handshake, is_handshake, one_text
 from aiosess._web.keys import get_sessions
 from aiosess._web.manager import internals_of
+from aiosess.config import SessionConfig
 
 FIELD: Final = "csrf_token"
 HEADER: Final = "X-CSRF-Token"
@@ -66,10 +68,12 @@ async def check_csrf(request: web.Request) -> None:
     Refuse a request that a page of another origin may have forged.
 
     GET, HEAD, OPTIONS and TRACE pass: they must change nothing. A WebSocket's
-    handshake is a GET. Every other request needs ``Sec-Fetch-Site:
-    same-origin`` or ``none``; from a client that does not send this header an
-    ``Origin`` equal to ours, which is made of the ``Host`` header and https,
-    or http with ``insecure_cookies``. When somebody is signed in it also
+    handshake is a GET, and its ``Origin`` decides: ours, an allowed one, or
+    none, for browsers always send it. Every other request needs
+    ``Sec-Fetch-Site: same-origin`` or ``none``, or an ``Origin`` in
+    ``allowed_origins``; from a client that does not send ``Sec-Fetch-Site``
+    also an ``Origin`` equal to ours, which is made of the ``Host`` header and
+    https, or http with ``insecure_cookies``. When somebody is signed in it also
     needs the form token, in the header ``X-CSRF-Token`` or the form's field
     ``csrf_token``. The body is read (``await request.post()``) only when the
     origin is good and the header absent.
@@ -81,26 +85,29 @@ async def check_csrf(request: web.Request) -> None:
         StoreUnavailable: PostgreSQL did not answer; it is unknown who is asking.
 
     """
-    if request.method in form_token.SAFE_METHODS:
+    is_safe = request.method in form_token.SAFE_METHODS
+    if is_safe and not is_handshake(request.headers):
         return
     visit, call = internals_of(get_sessions(request))
-    site, origin, host = (_header(request, name) for name in ("Sec-Fetch-Site", hdrs.ORIGIN, hdrs.HOST))
-    if not form_token.is_same_origin(site, origin, host, "http" if call.config.insecure_cookies else "https"):
+    if not _comes_from_us(request, call.config, is_safe=is_safe):
         _refuse("the request does not come from a page of this site")
+    if is_safe:
+        return  # a script cannot send the form token with a handshake
     visit.require_known()
     row = visit.row
     if row is not None and not form_token.is_form_token(await _given_token(request), call.form_keys, row.id):
         _refuse("the form is out of date: go back, reload the page and send it again")
 
 
-def _header(request: web.Request, name: str) -> str | None:
-    """Return a header as one text: of one that came twice the sum equals nothing that is allowed."""
-    values = request.headers.getall(name, None)
-    return None if values is None else ", ".join(values)
+def _comes_from_us(request: web.Request, config: SessionConfig, *, is_safe: bool) -> bool:
+    if is_safe:
+        return not is_foreign_handshake(request.headers, config)
+    site, origin, host = (one_text(request.headers, name) for name in ("Sec-Fetch-Site", hdrs.ORIGIN, hdrs.HOST))
+    return form_token.is_same_origin(site, origin, host, config.scheme, config.origins)
 
 
 async def _given_token(request: web.Request) -> str:
-    given: object = _header(request, HEADER)
+    given: object = one_text(request.headers, HEADER)
     if given is None:
         try:
             given = (await request.post()).get(FIELD)

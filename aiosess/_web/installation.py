@@ -59,7 +59,7 @@ class Installation:
         self.rows = rows = Rows(statements, signals, config)
         self.endings = endings = Endings(statements, signals, config)
         self.upkeep = upkeep = Upkeep(rows, endings, config)
-        self.open_connections = OpenConnections(rows, signals)
+        self.open_connections = OpenConnections(rows, signals, clock, config)
         self.checker = checker = Checker(rows, database, signals, config)
         admission = Admission(
             checker=checker, rows=rows, endings=endings, upkeep=upkeep, signals=signals, clock=clock, config=config

@@ -379,8 +379,10 @@ class SessionManager:
         Give the current session a new token and end the old one at once.
 
         The session keeps its id and data. Requests still in flight with the old
-        token become anonymous; they raise no theft alarm (ASVS 5.0, 7.2.4). A
-        request that came with an already replaced token cannot rotate.
+        token become anonymous; they raise no theft alarm (ASVS 5.0, 7.2.4).
+        Connections that it opened end too, those of the user's other tabs
+        included; their pages connect again. A request that came with an
+        already replaced token cannot rotate.
 
         Raises:
             NotAuthenticated: nobody is signed in.
@@ -457,21 +459,37 @@ class SessionManager:
         block; once the headers of a stream are out, it then ends without its
         end mark. A handler that does not notice the close of its WebSocket is
         cancelled the same way, 5 seconds later. All guarded connections of a
-        process cost one query a second; an outage of PostgreSQL ends none.
-        They are no activity of the session. When the application stops,
-        WebSockets are closed with 1001 and streams are cancelled.
+        process cost one query a second (one for each 1,000 sessions); an outage
+        of PostgreSQL ends none. They are no activity of the session. When the
+        application stops, WebSockets are closed with 1001 and streams are
+        cancelled.
+
+        The block also ends when the token of its request no longer counts, a
+        WebSocket then with the code 4002 and the message "token replaced":
+        within two seconds after ``rotate()`` or ``reauthenticated()`` in another
+        request, and, if another client than the session's holder sent it, when
+        the token was replaced longer than ``late_window`` ago. The holder's own
+        connections go on while the token rotates by itself. After 4002 a page
+        connects again, with the cookie that the browser has by then.
+
+        A WebSocket that a page of another origin opened (SameSite does not
+        stop a sibling subdomain) is closed with 1008, and the block does not
+        begin; ``allowed_origins`` names further origins. ``csrf_protected`` on
+        the handler refuses it before the WebSocket opens. Streams have no such
+        rule: browsers keep a response from other origins unless the application
+        allows them (CORS).
 
         Args:
             response: A prepared ``WebSocketResponse``, a ``StreamResponse``, or None to raise only.
 
         Raises:
-            NotAuthenticated: nobody is signed in.
+            NotAuthenticated: nobody is signed in, or a page of another origin opened the WebSocket.
             RuntimeError: the WebSocket is not prepared.
-            SessionRevoked: out of the block: the session has ended.
+            SessionRevoked: out of the block: the session has ended, or the token no longer counts.
             StoreUnavailable: PostgreSQL does not answer.
 
         """
-        return self._call.open_connections.guard(self._visit.require(), response)
+        return self._call.open_connections.guard(self._visit, response)
 
     async def _rotate(self, *, reauthenticated: bool) -> None:
         visit, row = self._visit, self._visit.require_user()
@@ -487,7 +505,9 @@ class SessionManager:
         if rotated is None:
             visit.become_anonymous()
             raise SessionRevoked
-        self._sign_in(rotated, replace(fresh, version=rotated.version))
+        token = replace(fresh, version=rotated.version)
+        self._sign_in(rotated, token)
+        self._call.open_connections.follow(visit, rotated, token)
 
     def _changing(self) -> asyncio.Lock:
         """

@@ -8,11 +8,13 @@ from contextvars import Context, ContextVar
 from itertools import product
 from typing import Any
 
+import asyncpg
 import pytest
 
 from aiosess import StoreUnavailable
 from aiosess._row import Row
 from tests.check.room import LONG, Gate, Room, answered, make_room, turn, user_of
+from tests.world.spoiling import spoil
 
 
 @pytest.mark.threat("DOS-02")
@@ -54,6 +56,27 @@ async def test_cancelled_request_cancels_no_other(
     assert {user_of(outcome) for outcome in outcomes if outcome not in left} <= {"slow"}
     assert user_of(await gated.check(token)) == "slow"
     del outcomes, asked, left
+    gc.collect()
+    assert complaints == []
+
+
+@pytest.mark.threat("WSO-03")
+async def test_cancelled_request_of_an_unreadable_row(
+    room: Room, gated: Room, gate: Gate, pg: asyncpg.Connection, complaints: list[dict[str, Any]]
+) -> None:
+    """Of the requests in one batch one left; its unreadable row fails for the other of its session, and nobody else."""
+    token, other = await room.login("slow"), await room.login("slow too")
+    await spoil(pg, "retired = '[1]'", "user_id = 'slow'")
+    await gate.close()
+    asked = [gated.ask(each) for each in (token, token, other)]
+    await gate.stopped()
+    asked[0].cancel()
+    await gate.open()
+    left, failed, row = await answered(*asked)
+    assert isinstance(left, asyncio.CancelledError)
+    assert isinstance(failed, StoreUnavailable)
+    assert user_of(row) == "slow too"
+    del left, failed, asked
     gc.collect()
     assert complaints == []
 

@@ -48,6 +48,16 @@ def test_fetch_site_alone_decides(fetch_site: str, origin: str | None, host: str
     assert is_same_origin(fetch_site, origin, host, "https") is ours
 
 
+@pytest.mark.threat("WSO-01")
+@pytest.mark.parametrize("fetch_site", [None, "same-origin", "none", "same-site", "cross-site", ""])
+@pytest.mark.parametrize("origin", ["https://app.example", "https://evil.example", "https://site", None])
+def test_allowed_origin_is_good_whatever_the_site(fetch_site: str | None, origin: str | None) -> None:
+    """An origin that the application names may send its forms, from another site too; it changes nothing for others."""
+    unnamed = is_same_origin(fetch_site, origin, "site", "https")
+    named = is_same_origin(fetch_site, origin, "site", "https", {"https://app.example"})
+    assert named is (unnamed or origin == "https://app.example")
+
+
 @pytest.mark.threat("CSR-01")
 @pytest.mark.parametrize(("origin", "host"), [(None, "site"), ("https://site", None), (None, None)])
 def test_absent_header_is_not_our_origin(origin: str | None, host: str | None) -> None:

@@ -3,21 +3,26 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from time import monotonic
+from uuid import UUID
 
 import asyncpg
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, web
+from aiohttp.test_utils import make_mocked_request
 
 import aiosess
 from aiosess import SessionRevoked
+from aiosess._postgres.rows import Changed
 from aiosess._postgres.statements import statement
 from aiosess._row import Row
 from aiosess._token.keys import Keyring
-from aiosess._web import open_connections as guard
+from aiosess._web import blocks, open_connections
+from aiosess._web.blocks import Watched
 from aiosess._web.open_connections import ASK_EVERY, OpenConnections
+from aiosess._web.visit import Visit
 from tests.world.ageing import age
 from tests.world.app import SECRET, make_app
 from tests.world.browser import Browser
@@ -74,7 +79,12 @@ async def rest_of(wire: Wire) -> bytes:
 
 async def is_empty(site: Site) -> bool:
     """Say whether nothing is guarded and nothing is being closed."""
-    return not site.installation.open_connections._watched and not site.installation.open_connections._closings
+    return site.installation.open_connections.is_empty
+
+
+def watchlist(site: Site) -> dict[int, Watched]:
+    """Return the guarded sessions."""
+    return site.installation.open_connections._list.sessions
 
 
 async def row_of(site: Site, browser: Browser) -> Row:
@@ -82,6 +92,19 @@ async def row_of(site: Site, browser: Browser) -> Row:
     row = await site.installation.rows.load(session_id(browser.token))
     assert row is not None
     return row
+
+
+@asynccontextmanager
+async def guarded(
+    site: Site, browser: Browser, response: web.StreamResponse | None = None, *, row: Row | None = None
+) -> AsyncIterator[UUID]:
+    """Guard the session of a browser as one of its requests would; give its id."""
+    opener = make_mocked_request("GET", "/")
+    request = Visit(opener)
+    token = Keyring(SECRET).verify(browser.token or "", "aiosess")
+    request.accept(await row_of(site, browser) if row is None else row, token)
+    async with site.installation.open_connections.guard(request, response):
+        yield token.session_id
 
 
 async def forever() -> None:
@@ -159,11 +182,10 @@ async def test_expired_session_ends_its_connections(site: Site, ada: Browser, pg
 @pytest.mark.threat("SES-14")
 async def test_end_in_this_process_is_noticed_without_asking(site: Site, ada: Browser) -> None:
     """A session that the process itself ends is out before the next query: its blocks are told at once."""
-    row = await row_of(site, ada)
 
     async def wait() -> None:
-        async with site.installation.open_connections.guard(row, None):
-            await site.store.revoke(row.id)
+        async with guarded(site, ada) as session_id:
+            await site.store.revoke(session_id)
             for _ in range(3):
                 await asyncio.sleep(0)
             raise AssertionError
@@ -175,10 +197,9 @@ async def test_end_in_this_process_is_noticed_without_asking(site: Site, ada: Br
 @pytest.mark.threat("SES-14")
 async def test_end_that_a_request_notices_is_noticed(site: Site, ada: Browser, pg: asyncpg.Connection) -> None:
     """A session that was ended elsewhere is out as soon as one of its requests here finds that."""
-    row = await row_of(site, ada)
 
     async def wait() -> None:
-        async with site.installation.open_connections.guard(row, None):
+        async with guarded(site, ada):
             await pg.execute("delete from aiosess_sessions")
             assert await site.installation.checker.check(Keyring(SECRET).verify(ada.token, "aiosess")) is None
             for _ in range(3):
@@ -194,7 +215,7 @@ async def test_other_sessions_go_on(site: Site, ada: Browser, pg: asyncpg.Connec
     """A session that lives, and one whose row has changed, keep their connections."""
     bob = await (await site.browser()).login("bob")
     sockets = [await open_socket(browser) for browser in (ada, bob)]
-    await bob.run(lambda sessions: sessions.rotate())
+    await bob.run(lambda sessions: sessions.set("key", 1))
     await pg.execute("update aiosess_sessions set device_name = 'changed' where user_id = 'bob'")
     await site.store.revoke_user("ada")
     assert await closed(sockets[0]) == (4001, "session ended")
@@ -208,7 +229,7 @@ async def test_every_connection_of_a_session_ends(site: Site, ada: Browser) -> N
     """Of several tabs that were open one was closed before; all others end."""
     sockets = [await open_socket(ada) for _ in range(3)]
     await sockets.pop().close()
-    assert len(site.installation.open_connections._watched) == 1
+    assert len(watchlist(site)) == 1
     await site.store.revoke_user("ada")
     assert [await closed(socket) for socket in sockets] == [(4001, "session ended")] * 2
 
@@ -265,10 +286,10 @@ async def test_stream_may_say_a_last_word(dsn: str) -> None:
 
 async def test_cancellation_from_outside_stays_one(site: Site, ada: Browser) -> None:
     """A task that somebody else cancels inside the block is cancelled, not told that its session has ended."""
-    row, inside = await row_of(site, ada), asyncio.Event()
+    inside = asyncio.Event()
 
     async def wait() -> None:
-        async with site.installation.open_connections.guard(row, None):
+        async with guarded(site, ada):
             inside.set()
             await forever()
 
@@ -283,18 +304,17 @@ async def test_cancellation_from_outside_stays_one(site: Site, ada: Browser) -> 
 @pytest.mark.parametrize("kind", [TimeoutError, ValueError])
 async def test_errors_of_the_block_pass(site: Site, ada: Browser, kind: type[Exception]) -> None:
     """What a handler raises by itself leaves the block as it is, a TimeoutError too."""
-    row, error = await row_of(site, ada), kind("mine")
+    error = kind("mine")
     with pytest.raises(kind, match="mine"):
-        async with site.installation.open_connections.guard(row, None):
+        async with guarded(site, ada):
             raise error
     assert await is_empty(site)
 
 
 async def test_block_that_ends_with_its_session_just_ends(site: Site, ada: Browser) -> None:
     """A handler that ends the session itself and leaves is not cancelled afterwards."""
-    row = await row_of(site, ada)
-    async with site.installation.open_connections.guard(row, None):
-        site.installation.signals.ended.send(row.id)
+    async with guarded(site, ada) as session_id:
+        site.installation.signals.ended.send(session_id)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert await is_empty(site)
@@ -306,7 +326,7 @@ async def test_block_that_enters_after_the_end_is_ended(site: Site, ada: Browser
 
     async def linger() -> None:
         with suppress(SessionRevoked):
-            async with guards.guard(row, None):
+            async with guarded(site, ada, row=row):
                 with suppress(asyncio.CancelledError):
                     inside.set()
                     await forever()
@@ -317,10 +337,10 @@ async def test_block_that_enters_after_the_end_is_ended(site: Site, ada: Browser
     await site.store.revoke(row.id)
 
     async def enter() -> None:
-        async with guards.guard(row, None):
+        async with guarded(site, ada, row=row):
             old.cancel()
             await asyncio.wait([old])
-            assert len(guards._watched) == 1
+            assert len(watchlist(site)) == 1
             await guards.ask()
             await forever()
 
@@ -340,9 +360,8 @@ async def test_nobody_has_nothing_to_guard(site: Site) -> None:
 
 async def test_unprepared_websocket_is_an_error(site: Site, ada: Browser) -> None:
     """A WebSocket that is not open cannot be closed: that is said at once."""
-    row = await row_of(site, ada)
     with pytest.raises(RuntimeError, match="prepare"):
-        async with site.installation.open_connections.guard(row, web.WebSocketResponse()):
+        async with guarded(site, ada, web.WebSocketResponse()):
             pass
     assert await is_empty(site)
 
@@ -366,7 +385,7 @@ async def test_error_after_the_headers_adds_no_second_response(dsn: str) -> None
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nobody longer than a moment."""
-    monkeypatch.setattr(guard, "LEAVE_WITHIN", 0.05)
+    monkeypatch.setattr(blocks, "LEAVE_WITHIN", 0.05)
 
 
 @pytest.mark.threat("SES-14")
@@ -459,7 +478,7 @@ async def test_client_that_goes_away_leaves_nothing_behind(dsn: str, cancels: bo
         await wire.send(request_bytes("/guarded/socket", f"Cookie: {COOKIE}={browser.token}".encode(), *UPGRADE))
         await wire._reader.readuntil(b"guarded")
         stream = await open_stream(site.port, browser.token, "/beat")
-        assert len(site.installation.open_connections._watched) == 1
+        assert len(watchlist(site)) == 1
         for each in (wire, stream):
             each._writer.transport.abort()
         await eventually(lambda: is_empty(site))
@@ -496,16 +515,64 @@ async def test_many_connections_cost_one_query_a_second(dsn: str) -> None:
         await eventually(lambda: asked(4))
         assert monotonic() - begun_at > 3 * ASK_EVERY
         assert {text for text in statements if "aiosess" in text} == {check}
-        assert len(site.installation.open_connections._watched) == HUNDRED
+        assert len(watchlist(site)) == HUNDRED
+
+
+@pytest.mark.threat("WSO-03")
+async def test_many_sessions_are_asked_about_in_chunks(
+    dsn: str, pg: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No question is longer than a chunk, and an end is noticed in the first one as in the last."""
+    monkeypatch.setattr(open_connections, "ASK_AT_ONCE", 2)
+    async with visit(make_app(dsn)) as site:
+        browsers = [await (await site.browser()).login(f"user{number}") for number in range(5)]
+        sizes: list[int] = []
+        rows = site.installation.rows
+        changed = rows.changed
+
+        async def count(ids: list[UUID], revisions: list[int]) -> Changed:
+            sizes.append(len(ids))
+            return await changed(ids, revisions)
+
+        async with AsyncExitStack() as blocks:
+            for browser in browsers:
+                await blocks.enter_async_context(guarded(site, browser))
+            monkeypatch.setattr(rows, "changed", count)
+            await site.installation.open_connections.ask()
+            assert set(sizes) == {1, 2}
+        sockets = [await open_socket(browser) for browser in browsers]
+        await pg.execute("delete from aiosess_sessions where user_id in ('user0', 'user4')")
+        assert [await closed(sockets[number]) for number in (0, 4)] == [(4001, "session ended")] * 2
+        assert len(watchlist(site)) == 3
+
+
+async def test_many_ends_take_several_turns(dsn: str, pg: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When many sessions of one answer have ended, others run in between, and all blocks end."""
+    monkeypatch.setattr(open_connections, "END_AT_ONCE", 2)
+    async with visit(make_app(dsn)) as site:
+        browsers = [await (await site.browser()).login(f"user{number}") for number in range(5)]
+        sockets = [await open_socket(browser) for browser in browsers]
+        ended: list[int] = []
+        end = site.installation.open_connections._list.end
+
+        def note(session_id: UUID) -> int:
+            asyncio.get_running_loop().call_soon(lambda: ended.append(-1))  # when others have run
+            ended.append(1)
+            return end(session_id)
+
+        monkeypatch.setattr(site.installation.open_connections._list, "end", note)
+        await pg.execute("delete from aiosess_sessions")
+        assert [await closed(socket) for socket in sockets] == [(4001, "session ended")] * 5
+        assert ended == [1, 1, -1, -1, 1, 1, -1, -1, 1, -1]
 
 
 async def test_row_that_changed_is_read_once(dsn: str) -> None:
     """The row of a session that was touched comes back with the next query, and not with those after it."""
     async with visit(make_app(dsn)) as site:
         guards, browser = site.installation.open_connections, await (await site.browser()).login("ada")
-        async with guards.guard(await row_of(site, browser), None):
+        async with guarded(site, browser):
             await browser.run(lambda sessions: sessions.set("key", 1))
-            (watched,) = guards._watched.values()
+            (watched,) = watchlist(site).values()
             await guards.ask()
             assert watched.revision == (await row_of(site, browser)).revision
             assert await site.installation.rows.changed([watched.id], [watched.revision]) == {}
@@ -514,7 +581,7 @@ async def test_row_that_changed_is_read_once(dsn: str) -> None:
 async def test_answer_about_a_block_that_was_left_is_dropped(site: Site, ada: Browser, pg: asyncpg.Connection) -> None:
     """A session that nobody guards any more when the answer comes stays unguarded."""
     guards = site.installation.open_connections
-    async with guards.guard(await row_of(site, ada), None):
+    async with guarded(site, ada):
         await pg.execute("update aiosess_sessions set device_name = 'changed'")
         asking = asyncio.create_task(guards.ask())
         await asyncio.sleep(0)
@@ -596,16 +663,16 @@ async def test_block_that_enters_while_stopping_leaves(
     error: type[BaseException],
 ) -> None:
     """A connection that comes in at the last moment is sent away too, and once only when its session ends as well."""
-    guards, row = site.installation.open_connections, await row_of(site, ada)
+    guards = site.installation.open_connections
     await guards.stop(site.server.app)
 
     async def enter() -> None:
-        async with guards.guard(row, web.StreamResponse()):
+        async with guarded(site, ada, web.StreamResponse()) as session_id:
             try:
                 await forever()
             finally:
                 if ends:
-                    guards.end(row.id)
+                    site.installation.signals.ended.send(session_id)
 
     with pytest.raises(error):
         await enter()
@@ -615,7 +682,7 @@ async def test_block_that_enters_while_stopping_leaves(
 async def test_stopping_waits_for_what_holds_nothing_open(site: Site, ada: Browser) -> None:
     """A block without a response is an ordinary handler's: it may finish."""
     guards: OpenConnections = site.installation.open_connections
-    async with guards.guard(await row_of(site, ada), None):
+    async with guarded(site, ada):
         await guards.stop(site.server.app)
         await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
 
+from aiosess._postgres.statements import statement
 from tests.world.ageing import age, make_due
 from tests.world.app import make_app
 from tests.world.cookies import session_id
@@ -122,17 +123,22 @@ async def _connections(pg: asyncpg.Connection) -> int:
     return others
 
 
+def first_line(name: str) -> str:
+    """Return how a statement begins: PostgreSQL shows the first 1,024 bytes of one that waits."""
+    return statement(name, "public").partition("\n")[0]
+
+
 # What kill -9 leaves. Each write: its request, and words of its statement, by which it is seen to be what waits.
 KEEPING = {
     "promotion": ("GET", "/me", "set\n    version = $2"),
     "mint": ("GET", "/me", "holder_until = greatest"),
     "set": ("POST", "/upload", "jsonb_build_object"),
-    "logout_other": ("POST", "/do/logout_other", "aiosess_revoke_user"),
+    "logout_other": ("POST", "/do/logout_other", first_line("revoke_user")),
 }
 ENDING = {
     "logout": ("POST", "/do/logout", "delete from"),
-    "logout_all": ("POST", "/do/logout_all", "aiosess_revoke_user"),
-    "login": ("POST", "/login/ada", "aiosess_authenticate"),
+    "logout_all": ("POST", "/do/logout_all", first_line("revoke_user")),
+    "login": ("POST", "/login/ada", first_line("authenticate")),
     "rotate": ("POST", "/do/rotate", "secret_hash = $3"),
     "reauthenticated": ("POST", "/do/reauthenticated", "secret_hash = $3"),
 }
