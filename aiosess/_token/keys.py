@@ -8,7 +8,7 @@ from typing import Final
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from aiosess._token.codec import decode, encode
+from aiosess._token.codec import decode, encode, header_of
 from aiosess._token.token import Token
 from aiosess.errors import ConfigError
 
@@ -21,7 +21,7 @@ _SSH_PREFIXES = (b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
 class _Key:
     """The keys that one secret of the application gives, one for each purpose (NIST SP 800-108)."""
 
-    id: str
+    header: str = field(repr=False)
     signing: bytes = field(repr=False)
     form: bytes = field(repr=False)
 
@@ -50,7 +50,7 @@ class Keyring:
             raise ConfigError(message)
         keys = [_derive(_checked(each)) for each in several]
         self._newest = keys[0]
-        self._signing = {key.id: key.signing for key in keys}
+        self._signing = {key.header: key.signing for key in keys}
         self.form_keys = tuple(key.form for key in keys)
         if len(self._signing) != len(keys):
             message = "secret: the same secret is listed twice"
@@ -62,7 +62,7 @@ class Keyring:
 
     def sign(self, token: Token, audience: str) -> str:
         """Return the text of a token, signed with the newest key."""
-        return encode(token, audience, self._newest.id, self._newest.signing)
+        return encode(token, audience, self._newest.header, self._newest.signing)
 
     def verify(self, text: str, audience: str) -> Token:
         """
@@ -98,7 +98,7 @@ def _derive(secret: bytes) -> _Key:
         return HKDF(SHA256(), length, salt=None, info=f"aiosess v1 {label}".encode()).derive(secret)
 
     return _Key(
-        id=urlsafe_b64encode(purpose("key id", 6)).decode("ascii"),
+        header=header_of(urlsafe_b64encode(purpose("key id", 6)).decode("ascii")),
         signing=purpose("token signing", 32),
         form=purpose("form token", 32),
     )
