@@ -1,5 +1,6 @@
 """The keys that sign and verify tokens, derived from the application's secrets."""
 
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,12 @@ from aiosess.errors import ConfigError
 
 MIN_SECRET_BYTES: Final = 32  # RFC 7518, 3.2: no shorter than the hash
 
+# A secret of 32 random hex digits, the weakest that is fit, has fewer different ones once in 5,000,000,000 times.
+MIN_DIFFERENT_BYTES: Final = 7
+
+_PLACEHOLDER = re.compile(
+    rb"change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|this)|your[-_ ]?secret|placeholder", re.IGNORECASE
+)
 _SSH_PREFIXES = (b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
 
 
@@ -38,7 +45,9 @@ class Keyring:
         form_keys: The keys of form tokens, newest first.
 
     Raises:
-        ConfigError: a secret is too short, or looks like a PEM or JWK (RFC 8725, 3.5).
+        ConfigError: a secret is too short, looks like a PEM or JWK (RFC 8725, 3.5), or cannot be random: it has fewer
+            than 7 different bytes, is one pattern repeated, or says "changeme". A text that begins or ends with white
+            space is refused too: with a file's line feed it is another key than without.
 
     """
 
@@ -90,7 +99,18 @@ def _checked(secret: object) -> bytes:
     if b"-----BEGIN" in raw or b'"kty"' in raw or raw.lstrip().startswith(_SSH_PREFIXES):
         message = "secret: looks like a PEM, SSH or JWK key; use random text from secrets.token_urlsafe(32)"
         raise ConfigError(message)
+    if len(set(raw)) < MIN_DIFFERENT_BYTES or _is_repeated(raw) or _PLACEHOLDER.search(raw):
+        message = "secret: can be guessed; use random text from secrets.token_urlsafe(32)"
+        raise ConfigError(message)
+    if raw.isascii() and raw != raw.strip():
+        message = "secret: begins or ends with white space, which is part of the key; strip() what comes from a file"
+        raise ConfigError(message)
     return raw
+
+
+def _is_repeated(raw: bytes) -> bool:
+    """Say whether a pattern of at most half the length, again and again, makes up the whole."""
+    return any(raw.startswith(raw[size:]) for size in range(1, len(raw) // 2 + 1))
 
 
 def _derive(secret: bytes) -> _Key:

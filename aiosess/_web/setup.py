@@ -35,7 +35,7 @@ def setup(
     Args:
         app: The application, or a sub-application, before it starts.
         secret: At least 32 bytes of random text, or a list of several, newest first, while a new
-            one takes over.
+            one takes over. What cannot be random is refused, and a line feed at its end.
         dsn: Where PostgreSQL is; a pool of our own is made and closed.
         pool: A pool of the application instead, or the ``web.AppKey`` under which it is by start-up;
             it is never closed.
