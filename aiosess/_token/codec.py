@@ -10,7 +10,8 @@ The signature comes first: no parser sees a text that none of our keys has signe
 
 import json
 import re
-from base64 import urlsafe_b64encode
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from hmac import compare_digest, digest
 from typing import Any, Final
@@ -49,8 +50,9 @@ def decode(text: str, audience: str, keys: Mapping[str, bytes]) -> Token:
     """
     Return the token that a text spells, if the key that it names has signed it; the keys go by their header.
 
-    A forged text costs one look-up and one HMAC. PyJWT reads what is left, and
-    the result is spelled again: any other spelling of the same claims is refused.
+    PyJWT judges a token last. What it would refuse is refused before at a tenth
+    of the time: a forged text costs a look-up and an HMAC, and one that was
+    meant for another application, or has ended, a few microseconds more.
 
     Raises:
         InvalidToken: anything is wrong with it.
@@ -63,8 +65,13 @@ def decode(text: str, audience: str, keys: Mapping[str, bytes]) -> Token:
     key = keys.get(header)
     if key is None or not compare_digest(_signature(signed, key), signature):
         raise InvalidToken
+    token = _token(_claims(signed[len(header) + 1 :]))
+    if signed != _signed_part(token, audience, header):
+        raise InvalidToken  # another audience, or another spelling
+    if token.expires_at + LEEWAY <= time.time():
+        raise InvalidToken
     try:
-        claims = jwt.decode(
+        jwt.decode(
             text,
             key,
             algorithms=[ALGORITHM],
@@ -72,13 +79,20 @@ def decode(text: str, audience: str, keys: Mapping[str, bytes]) -> Token:
             leeway=LEEWAY,
             options={"require": ["exp", "iat", "aud"], "strict_aud": True},
         )
-    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        # PyJWT raises a plain ValueError or the like for some malformed claims.
+    except jwt.PyJWTError as error:
         raise InvalidToken from error
-    token = _token(claims)
-    if signed != _signed_part(token, audience, header):
-        raise InvalidToken
     return token
+
+
+def _claims(segment: str) -> dict[str, Any]:
+    """Read the claims loosely: they are spelled again, and compared."""
+    try:
+        claims = json.loads(urlsafe_b64decode(f"{segment}=="))
+    except (ValueError, RecursionError) as error:
+        raise InvalidToken from error
+    if not isinstance(claims, dict):
+        raise InvalidToken
+    return claims
 
 
 def _signed_part(token: Token, audience: str, header: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiosess._token import codec
 from aiosess._token.codec import MAX_TOKEN_BYTES, InvalidToken, decode
 from aiosess._token.keys import Keyring
 from aiosess._token.reader import TokenReader
@@ -134,10 +135,20 @@ def test_gate_ends_at_1024_ascii_characters() -> None:
     assert MAX_TOKEN_BYTES == 1024
 
 
+def noting(function: Callable[..., Any], texts: list[str]) -> Callable[..., Any]:
+    """Return a function that notes the text that it gets before it does its work."""
+
+    def noted(text: str, *arguments: Any, **options: Any) -> Any:
+        texts.append(text)
+        return function(text, *arguments, **options)
+
+    return noted
+
+
 @pytest.mark.threat("DOS-05")
-@pytest.mark.parametrize("kind", ["signature", "claims", "another key", "header"])
-def test_no_parser_sees_a_forged_token(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A text that none of our keys has signed is refused by its signature, without PyJWT and without JSON."""
+@pytest.mark.parametrize("kind", ["signature", "claims", "another key", "header", "audience", "ended", "spelling"])
+def test_bad_token_costs_little(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyJWT reads good tokens only, and no parser sees a text that none of our keys has signed."""
     good = signed(header(), claims())
     head, body, signature = good.split(".")
     forged = {
@@ -145,17 +156,17 @@ def test_no_parser_sees_a_forged_token(kind: str, monkeypatch: pytest.MonkeyPatc
         "claims": f"{head}.{b64(text_of(claims(ver=9)))}.{signature}",
         "another key": signed(header(), claims(), b"x" * 32),
         "header": signed(header(kid="AAAAAAAA"), claims()),
+        "audience": signed(header(), claims(aud="another")),
+        "ended": signed(header(), claims(exp=int(time.time()) - 61)),
+        "spelling": signed(header(), json.dumps(claims()).encode()),
     }[kind]
     parsed: list[str] = []
-    decode_with_pyjwt = jwt.decode
-
-    def noted(text: str, *arguments: Any, **options: Any) -> Any:
-        parsed.append(text)
-        return decode_with_pyjwt(text, *arguments, **options)
-
-    monkeypatch.setattr(jwt, "decode", noted)
+    read: list[str] = []
+    monkeypatch.setattr(codec, "_claims", noting(codec._claims, read))
+    monkeypatch.setattr(jwt, "decode", noting(jwt.decode, parsed))
     assert is_refused(forged)
     assert parsed == []
+    assert bool(read) is (kind in {"audience", "ended", "spelling"})
     KEYRING.verify(good, AUDIENCE)
     assert parsed == [good]
 
