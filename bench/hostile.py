@@ -76,6 +76,8 @@ def _kinds() -> dict[str, Callable[[int], list[str]]]:
         "16 kB of `a;` in two lines": lambda n: ["a;" * 4000, "a;" * 3900 + f"{NAME}={n}"],
         "16 kB of `; ` in two lines": lambda n: ["; " * 4000, "; " * 3900 + f"{NAME}={n}"],
         "16 kB of spaces in two lines": lambda n: [";" + " " * 8000, f"{n};" + " " * 7900 + NAME],
+        "16 kB of tabs around ours": lambda n: [";" + "\t" * 7900 + f"{NAME}={n}", f"{NAME}={n}" + "\t" * 7900 + ";"],
+        "16 kB of blanks in the value": lambda n: [f"{NAME}={n}" + " a" * 3900, ";" + " \t" * 3900],
         "16 kB of names like ours": lambda n: [f"{NAME};x" * 880, f"x{NAME}=;" * 790 + f"{NAME}={n}"],
         "16 kB of ours, all the same": lambda n: [f"{NAME}=1;" * 780, f"{NAME}=1;" * 780 + f"x={n}"],
         "ours twice, different": lambda n: [f"{NAME}=1{n}; {NAME}=2"],
