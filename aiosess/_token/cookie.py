@@ -17,7 +17,7 @@ HOST_PREFIX = "__Host-"
 MAX_HEADERS: Final = 16 * 1024  # characters of all Cookie headers; servers usually take 8,000 of a request's whole head
 MAX_COPIES: Final = 8  # a proxy may repeat a header, and a browser may have planted cookies; nobody sends this many
 
-_BLANKS: Final = re.compile(r"[ \t]*+")
+_BLANKS: Final = re.compile(r"[ \t]*")
 
 
 class CookieConflict(Exception):
@@ -80,7 +80,8 @@ class Cookie:
             if number == MAX_COPIES:
                 raise CookieConflict
             begin = match.start()
-            if _BLANKS.fullmatch(text, text.rfind(";", 0, begin) + 1, begin):
+            before = text[text.rfind(";", 0, begin) + 1 : begin]
+            if before.count(" ") + before.count("\t") == len(before):
                 yield _without_blanks_behind(match[1] or "")
 
     def write(self, value: str, max_age: int | None) -> str:
@@ -94,5 +95,5 @@ class Cookie:
 
 
 def _without_blanks_behind(value: str) -> str:
-    # rstrip(" \t") takes 70 us for 16 kB of blanks, more than twice what the rest of the request takes.
+    # strip(" \t") takes 70 us for 16 kB of blanks, more than twice what the rest of the request takes.
     return _BLANKS.sub("", value[::-1], count=1)[::-1]
