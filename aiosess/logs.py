@@ -48,10 +48,11 @@ class RedactTokens(logging.Filter):
 
     It looks at the message with its arguments, the traceback, the stack and
     what ``extra=`` brought: texts, bytes, and dictionaries, lists and tuples of
-    them. A token is also found if it was cut, quoted, escaped or
-    percent-encoded; other JSON Web Tokens are replaced too. A record without a
-    token stays as it is. One with a token has its message formatted, so that
-    it has no arguments left, and its traceback as text only.
+    them; any other object is replaced by its repr if a token stands there. A
+    token is also found if it was cut, quoted, escaped or percent-encoded; other
+    JSON Web Tokens are replaced too. A record without a token stays as it is.
+    One with a token has its message formatted, so that it has no arguments
+    left, and its traceback as text only.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -72,7 +73,10 @@ def _redact_record(record: logging.LogRecord) -> None:
     redacted = _redact(message)
     if redacted is not message:
         record.msg, record.args = redacted, None
-    record.args = _redact_value(record.args)
+    args = _redact_value(record.args)
+    if isinstance(args, str):  # a mapping of another kind, which no message can be made with any more
+        record.msg, args = redacted, None
+    record.args = args
     if record.exc_info:
         shown = _FORMATTER.formatException(record.exc_info)
         redacted = _redact(shown)
@@ -90,17 +94,27 @@ def _redact_value(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - whatever
         text = value.decode("latin-1")
         redacted = _redact(text)
         return value if redacted is text else redacted.encode("latin-1")
-    if depth == _DEEPEST:
+    if value is None or isinstance(value, (int, float)):
         return value
-    if type(value) is dict:
+    if depth < _DEEPEST and type(value) is dict:
         items = [(_redact_value(key, depth + 1), _redact_value(each, depth + 1)) for key, each in value.items()]
         same = all(key is old and each is value[old] for (key, each), old in zip(items, value, strict=True))
         return value if same else dict(items)
-    if type(value) in {list, tuple}:
+    if depth < _DEEPEST and type(value) in {list, tuple}:
         several = [_redact_value(each, depth + 1) for each in value]
         same = all(each is old for each, old in zip(several, value, strict=True))
         return value if same else type(value)(several)
-    return value
+    return _redact_other(value)
+
+
+def _redact_other(value: Any) -> Any:  # noqa: ANN401 - headers, sets, exceptions, requests, what is nested too deeply
+    """Return an object's repr without tokens, or the object if it shows none."""
+    try:
+        shown = repr(value)
+    except Exception:  # noqa: BLE001 - nobody else can show it
+        return value
+    redacted = _redact(shown)
+    return value if redacted is shown else redacted
 
 
 def _redact(text: str) -> str:

@@ -3,8 +3,11 @@
 import json
 import logging
 import sys
+from collections import OrderedDict, UserDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import StringIO
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -12,6 +15,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiosess import RedactTokens
 from tests.token.forge import AUDIENCE, KEYRING, claims, fresh, header, signed
@@ -212,6 +216,68 @@ def test_deep_and_circular_extras() -> None:
     assert vars(record)["circular"][0] == "[token]"
     assert vars(record)["deep"] is deep
     assert record.msg == "message"
+
+
+@dataclass
+class Visitor:
+    """Something of the application's that shows what it holds."""
+
+    token: object
+
+
+def nested(value: object, depth: int) -> object:
+    """Return a value in so many lists."""
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.threat("LOG-01")
+@pytest.mark.parametrize("extra", [True, False])
+@pytest.mark.parametrize(
+    "value",
+    [
+        CIMultiDict(Cookie=f"a={TOKEN}"),
+        CIMultiDictProxy(CIMultiDict({TOKEN: "a"})),
+        OrderedDict(a=[TOKEN]),
+        MappingProxyType({"a": {"b": TOKEN}}),
+        {"a": [CIMultiDict(a=TOKEN)]},
+        *({TOKEN}, frozenset({TOKEN.encode()}), deque([TOKEN]), bytearray(TOKEN.encode()), SimpleNamespace(a=TOKEN)),
+        *(ValueError(TOKEN), Visitor(TOKEN), [Visitor([Visitor(TOKEN)])], UserDict(a=TOKEN)),
+        *(nested(TOKEN, depth) for depth in (1, 7, 8, 9, 50)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_objects_with_a_token(value: object, *, extra: bool) -> None:
+    """Whatever container or object of an application shows a token, as extra or unused argument, is replaced."""
+    record = filtered("before", headers=value) if extra else filtered("before%.0s%.0s", 1, value)
+    shown = repr(vars(record))
+    assert "[token]" in shown
+    assert not [part for part in (HEAD, BODY, SIGNATURE) if part in shown]
+    assert logging.Formatter().format(record) in {"before", "before[token]"}
+
+
+@pytest.mark.parametrize(
+    "value", [CIMultiDict(Cookie="a=b"), {"a"}, deque([1]), ValueError("x"), Visitor("none"), object(), None, 1.5, True]
+)
+def test_other_objects_without_a_token(value: object) -> None:
+    """Objects that show no token are the very ones that were logged."""
+    record = filtered("%.0s", value, headers=value, deep=[{"a": value}])
+    assert any(each is value for each in (record.args, *(record.args or ())))
+    assert vars(record)["headers"] is value
+    assert vars(record)["deep"][0]["a"] is value
+
+
+def test_mapping_as_arguments() -> None:
+    """A mapping of any kind whose hidden part has a token is replaced, and the message stays."""
+    record = filtered("%(a)s and more", CIMultiDict(a="before", b=TOKEN))
+    assert (record.getMessage(), record.args) == ("before and more", None)
+
+
+def test_object_that_cannot_be_shown_as_extra() -> None:
+    """An object without a repr is left where it is: it shows nobody a token."""
+    broken = Broken()
+    assert vars(filtered("message", broken=broken))["broken"] is broken
 
 
 def test_child_loggers_are_seen(printed: StringIO) -> None:

@@ -2,8 +2,10 @@
 
 import re
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -46,8 +48,8 @@ class Keyring:
 
     Raises:
         ConfigError: a secret is too short, looks like a PEM or JWK (RFC 8725, 3.5), or cannot be random: it has fewer
-            than 7 different bytes, is one pattern repeated, or says "changeme". A text that begins or ends with white
-            space is refused too: with a file's line feed it is another key than without.
+            than 7 different bytes, repeats a pattern, counts up or down, or says "changeme". A text that begins or ends
+            with white space is refused too: with a file's line feed it is another key than without.
 
     """
 
@@ -99,7 +101,7 @@ def _checked(secret: object) -> bytes:
     if b"-----BEGIN" in raw or b'"kty"' in raw or raw.lstrip().startswith(_SSH_PREFIXES):
         message = "secret: looks like a PEM, SSH or JWK key; use random text from secrets.token_urlsafe(32)"
         raise ConfigError(message)
-    if len(set(raw)) < MIN_DIFFERENT_BYTES or _is_repeated(raw) or _PLACEHOLDER.search(raw):
+    if len(set(raw)) < MIN_DIFFERENT_BYTES or _is_regular(raw) or _PLACEHOLDER.search(raw):
         message = "secret: can be guessed; use random text from secrets.token_urlsafe(32)"
         raise ConfigError(message)
     if raw.isascii() and raw != raw.strip():
@@ -108,9 +110,12 @@ def _checked(secret: object) -> bytes:
     return raw
 
 
-def _is_repeated(raw: bytes) -> bool:
-    """Say whether a pattern of at most half the length, again and again, makes up the whole."""
-    return any(raw.startswith(raw[size:]) for size in range(1, len(raw) // 2 + 1))
+def _is_regular(raw: bytes) -> bool:
+    """Say whether a third or more repeats what stood before, or three quarters follow one another in equal steps."""
+    if any(raw.startswith(raw[size:]) for size in range(1, len(raw) * 2 // 3 + 1)):
+        return True
+    steps = Counter(after - before for before, after in pairwise(raw))
+    return max(steps.values()) > len(raw) * 3 // 4
 
 
 def _derive(secret: bytes) -> _Key:

@@ -39,6 +39,8 @@ from tests.token.forge import (
     text_of,
 )
 
+RANDOM = "ZB-3iu0dNkFhJ1vtY_q8Wc7LxTsEo4aR"
+
 
 @pytest.fixture
 def token() -> Token:
@@ -173,7 +175,7 @@ def test_unfit_secret_is_refused(secret: Any) -> None:
             "0123" * 8,
             "ab" * 500,
         ),
-        *("abcdef" + "a" * 40, b"123456" * 3 + b"654321" * 3),  # six different bytes
+        *("abcdef" + "a" * 40, b"123456" * 3 + b"654321" * 3, "cbdfaaeaceaebaaddabaedaeabffeaee"),  # six different
         *("abcdefgh" * 4, "password" * 4 + "pass", "0123456789" * 4, "correct horse bat" * 2, bytes(range(16)) * 2),
         *(
             "changeme-changeme-0123456789-abcdef",
@@ -185,12 +187,21 @@ def test_unfit_secret_is_refused(secret: Any) -> None:
             "<replace me with 32 random bytes...>",
             b"a Placeholder, 32 bytes, honestly",
         ),
+        *("my-secret-key-31-my-secret-key-31", "abcdefghijklmnopqrstuvwxyz-abcdefghijklm"),  # repeats a part only
+        RANDOM[:22] + RANDOM[:11],
+        *(
+            bytes(range(32)),
+            bytes(range(254, 190, -2)),
+            "abcdefghijklmnopqrstuvwxyz012345",
+            "zyxwvutsrqponmlkjihgfedcba987654",
+        ),
+        *("0123456789abcdefghijklmnopqrstuv", "abcdefghijklmnopqrstuvwxyz" + RANDOM[:6], "AbCdEfG" + "z" * 26),
         [SECRET, "x" * 40],
     ],
     ids=repr,
 )
 def test_secret_that_can_be_guessed_is_refused(secret: Any) -> None:
-    """Few different bytes, a short pattern repeated or a placeholder are no secret, however long."""
+    """Few different bytes, a repeated pattern, a sequence or a placeholder are no secret, however long."""
     with pytest.raises(
         ConfigError, match=r"^secret: can be guessed; use random text from secrets.token_urlsafe\(32\)$"
     ):
@@ -239,9 +250,15 @@ def test_weakest_random_secret_is_refused_less_than_once_in_a_billion() -> None:
 @pytest.mark.parametrize(
     "secret",
     [
-        *("abcdefg" + "a" * 25, b"abcdefg" + b"a" * 25, "abcdefé" * 3 + "abcdefg" * 3),  # seven different bytes
-        *("abcdefghijklmnopqabcdefghijklmno", "0123456789abcdef" * 2 + "!"),  # repeats itself, but never in whole
-        *("\udcff\udcfe\udcfd" + "abcdefgh" * 4 + "?", OTHER, (SECRET,), [SECRET, OTHER]),
+        *("dabaegbcdbeaecegfbaeefbcaefaeaeb", b"dabaegbcdbeaecegfbaeefbcaefaeaeb"),  # seven different bytes
+        *(RANDOM[:23] + RANDOM[:10], "ab" * 7 + RANDOM[:20]),  # regular, but not enough of it
+        *(
+            "abcdefghijklmnopqrstuvwxy" + RANDOM[:7],
+            "\udcff\udcfe\udcfd" + SECRET[:30],
+            OTHER,
+            (SECRET,),
+            [SECRET, OTHER],
+        ),
         "ssh or not, this is text" + "4711" * 2,
         "é" + SECRET + "\n",  # not ASCII: random bytes may look like this
     ],
