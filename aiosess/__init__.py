@@ -15,7 +15,7 @@ Every public name is here. The modules without an underscore hold the same names
 has to be imported by itself, because it needs an extra.
 """
 
-from aiosess import config, devices, errors, events, session, store
+from aiosess import config, devices, errors, events, logs, session, store
 from aiosess._postgres.schema import schema_sql
 from aiosess._web.csrf import check_csrf, csrf_field, csrf_protected
 from aiosess._web.handlers import background, unchecked
@@ -54,6 +54,7 @@ from aiosess.events import (
     SessionEvent,
     WentBack,
 )
+from aiosess.logs import RedactTokens
 from aiosess.session import DeviceType, Session, SessionPage, Tally
 from aiosess.store import SessionStore, open_store
 
@@ -77,6 +78,7 @@ __all__ = (
     "NotInstalled",
     "Origin",
     "Reason",
+    "RedactTokens",
     "ResponseStarted",
     "ReuseDetected",
     "Revoked",
@@ -106,6 +108,7 @@ __all__ = (
     "events",
     "get_sessions",
     "local_path",
+    "logs",
     "open_store",
     "schema_sql",
     "session",

@@ -6,8 +6,9 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from aiosess._log_limit import LogLimit
 from aiosess._signals import Signals
-from aiosess.events import Event
+from aiosess.events import CookieConflicted, Event
 
 log = logging.getLogger("aiosess")
 
@@ -19,13 +20,19 @@ MAX_RUNNING = 1000  # calls of the hook that have not returned
 # Events that wait for one of these calls to return, at some 2 kB each. A sweep waits for the hook, so only a hook that
 # hangs for long fills this.
 MAX_WAITING = 100_000
+# Events that a request without any right can cause. They get a small part of the room: what matters must not be lost
+# because somebody sent a flood of them to a slow hook.
+ANONYMOUS = (CookieConflicted,)
+MAX_ANONYMOUS = 100  # of these, whose calls have not returned or not begun
 
 
 class EventHook:
     """Calls the hook for each event in a task of its own; the calls begin in the order of the events."""
 
-    def __init__(self, hook: Hook | None, signals: Signals) -> None:
+    def __init__(self, hook: Hook | None, signals: Signals, limit: LogLimit) -> None:
         """Listen to the events, if the application has a hook."""
+        self._limit = limit
+        self._anonymous = 0
         self._running: set[asyncio.Task[None]] = set()
         self._waiting: deque[Event | asyncio.Future[None]] = deque()
         if hook is not None:
@@ -56,12 +63,20 @@ class EventHook:
                 task.cancel()
 
     def _take(self, event: Event) -> None:
+        is_anonymous = isinstance(event, ANONYMOUS)
+        if len(self._waiting) >= MAX_WAITING or (is_anonymous and self._anonymous >= MAX_ANONYMOUS):
+            self._lose(event)
+            return
+        self._anonymous += is_anonymous
         if len(self._running) < MAX_RUNNING:
             self._start(event)
-        elif len(self._waiting) < MAX_WAITING:
-            self._waiting.append(event)
         else:
-            log.error("on_event: %d events wait for the hook; a %s event is lost", MAX_WAITING, type(event).__name__)
+            self._waiting.append(event)
+
+    def _lose(self, event: Event) -> None:
+        name = type(event).__name__
+        if self._limit.allows(f"{name} events lost", at_most=1):
+            log.error("on_event: too many events wait for the hook; a %s event is lost", name)
 
     def _start(self, event: Event) -> None:
         task = asyncio.create_task(self._call(event))
@@ -84,4 +99,8 @@ class EventHook:
                 if inspect.isawaitable(result):
                     await result
         except Exception:
-            log.exception("on_event failed for a %s event", type(event).__name__)
+            name = type(event).__name__
+            if self._limit.allows(f"on_event failed for {name} events"):
+                log.exception("on_event failed for a %s event", name)
+        finally:
+            self._anonymous -= isinstance(event, ANONYMOUS)

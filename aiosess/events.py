@@ -1,11 +1,12 @@
 """
 Events: typed records of what happened to sessions, for ``SessionConfig.on_event``.
 
-The process that wrote a change emits its event once, after PostgreSQL acknowledged the write. If the process is killed
-between the two, the event is lost. A sweep waits for the hook before it goes on. While a hook hangs, at most 100,000
-events wait for it, and the log names those that are lost. No event is emitted twice, or for a change that did not
-happen. The repr of an event shows no ids, so applications may log it; the fields hold what an e-mail or an audit log
-needs.
+The process that wrote a change emits its event once, after PostgreSQL acknowledged the write. If the process is
+killed between the two, the event is lost. A sweep waits for the hook before it goes on. While a hook hangs, at most
+100,000 events wait for it, and the log says how many of which kind are lost. No event is emitted twice, or for a
+change that did not happen. ReuseDetected, WentBack, FingerprintChanged and CookieConflicted are logged as warnings
+too, with a hook or without. The repr of an event shows no ids, so applications may log it; the fields hold what an
+e-mail or an audit log needs.
 """
 
 from dataclasses import dataclass, field
@@ -155,6 +156,11 @@ class FingerprintChanged(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CookieConflicted(Event):
-    """A request carried two different session cookies, so somebody planted one; aiosess took it as anonymous."""
+    """
+    A request carried two different session cookies, so somebody planted one; aiosess took it as anonymous.
+
+    Anybody can send such requests: ten in a minute become events, and the log
+    says how many more there were.
+    """
 
     presenter: Origin

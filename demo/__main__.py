@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo until it is stopped; return the exit code."""
     options = _parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(aiosess.RedactTokens())  # aiohttp's error about a malformed request repeats its cookies
     for number in STOPPING_SIGNALS:
         # Raise KeyboardInterrupt until the site has its own handlers; on the way out, the database is stopped.
         signal.signal(number, signal.default_int_handler)

@@ -12,8 +12,9 @@ import pytest
 
 from aiosess import _event_hook
 from aiosess._event_hook import EventHook, Hook
+from aiosess._log_limit import LogLimit
 from aiosess._signals import Signals
-from aiosess.events import Event, Evicted, Origin
+from aiosess.events import CookieConflicted, Event, Evicted, Origin, ReuseDetected
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EVENT = Evicted(
@@ -32,7 +33,8 @@ class Hooked:
     def __init__(self, hook: Hook | None) -> None:
         """Connect the hook."""
         self.signals = Signals()
-        self.hook = EventHook(hook, self.signals)
+        self.limit = LogLimit()
+        self.hook = EventHook(hook, self.signals, self.limit)
         self.emit = self.signals.happened.send
         self.drain = self.hook.drain
 
@@ -248,14 +250,16 @@ async def test_waiter_that_was_cancelled_holds_up_nothing() -> None:
 @pytest.mark.threat("DOS-01")
 @pytest.mark.usefixtures("small")
 async def test_waiting_events_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
-    """When as many events as the bound wait, further ones are lost and logged as such; later ones come again."""
+    """When as many events as the bound wait, further ones are lost; the log says so at once, and later how many."""
     held = Held()
-    busy, sent = Hooked(held), numbered(7)
+    busy, sent = Hooked(held), numbered(1000)
     for event in sent:
         busy.emit(event)
+    busy.limit.start_minute()
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (logging.ERROR, "on_event: 3 events wait for the hook; a Event event is lost")
-    ] * 2
+        (logging.ERROR, "on_event: too many events wait for the hook; a Event event is lost"),
+        (logging.WARNING, "aiosess: not told one by one since a minute ago: Event events lost (994 times)"),
+    ]
     held.go_on.set()
     await busy.drain()
     busy.emit(EVENT)
@@ -263,10 +267,65 @@ async def test_waiting_events_are_bounded(caplog: pytest.LogCaptureFixture) -> N
     assert held.seen == [*sent[:5], EVENT]
 
 
+CONFLICT = CookieConflicted(at=NOW, presenter=EVENT.origin)
+THEFT = ReuseDetected(
+    **{name: getattr(EVENT, name) for name in EVENT.__dataclass_fields__}, presenter=EVENT.origin, other=EVENT.origin
+)
+
+
+@pytest.mark.threat("EVT-01")
+@pytest.mark.threat("LOG-02")
+async def test_flood_of_conflicts_loses_no_other_event(caplog: pytest.LogCaptureFixture) -> None:
+    """Though a hook hangs on 5,000 conflicts, which anybody can cause, it is called for a theft at once."""
+    held = Held()
+    busy = Hooked(held)
+    for _ in range(5000):
+        busy.emit(CONFLICT)
+    busy.emit(THEFT)
+    await asyncio.sleep(0)
+    assert held.seen == [CONFLICT] * 100 + [THEFT]
+    busy.limit.start_minute()
+    assert [record.getMessage() for record in caplog.records] == [
+        "on_event: too many events wait for the hook; a CookieConflicted event is lost",
+        "aiosess: not told one by one since a minute ago: CookieConflicted events lost (4,899 times)",
+    ]
+    held.go_on.set()
+    await busy.drain()
+    for _ in range(100):
+        busy.emit(CONFLICT)
+    await busy.drain()
+    assert held.seen[101:] == [CONFLICT] * 100
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.threat("EVT-01")
+async def test_conflicts_that_wait_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conflicts that wait for the hook take room from one another only, as those that it was called with."""
+    monkeypatch.setattr(_event_hook, "MAX_ANONYMOUS", 2)
+    held = Held()
+    busy = Hooked(held)
+    for event in (EVENT, EVENT, *[CONFLICT] * 50, THEFT):
+        busy.emit(event)
+    held.go_on.set()
+    await busy.drain()
+    assert held.seen == [EVENT, EVENT, CONFLICT, CONFLICT, THEFT]
+
+
+async def test_failing_hook_is_told_a_few_times(caplog: pytest.LogCaptureFixture) -> None:
+    """A hook that always fails fills no log: ten tracebacks in a minute, then the number of those left out."""
+    broken = Hooked(fails)
+    for _ in range(25):
+        broken.emit(EVENT)
+    await broken.drain()
+    broken.limit.start_minute()
+    assert [bool(record.exc_info) for record in caplog.records] == [True] * 10 + [False]
+    assert "on_event failed for Evicted events (15 times)" in caplog.text
+
+
 def test_bounds_are_sane() -> None:
-    """A hook has 30 seconds, a thousand calls may run at once, and a hundred thousand events may wait."""
-    bounds = (_event_hook.HOOK_TIMEOUT, _event_hook.MAX_RUNNING, _event_hook.MAX_WAITING)
-    assert bounds == (30.0, 1000, 100_000)
+    """A hook has 30 seconds; of a thousand calls and 100,000 events that wait, anybody can cause a hundred."""
+    bounds = (_event_hook.HOOK_TIMEOUT, _event_hook.MAX_RUNNING, _event_hook.MAX_WAITING, _event_hook.MAX_ANONYMOUS)
+    assert bounds == (30.0, 1000, 100_000, 100)
 
 
 async def test_finished_calls_are_forgotten() -> None:

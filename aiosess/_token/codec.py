@@ -2,13 +2,18 @@
 A token's text and back, strictly.
 
 The text is a compact JWS (RFC 7515) signed with HS256. Algorithm, header and claims are pinned as RFC 8725, 3.1 to
-3.12 ask. Each token has one spelling, so that a cache by text cannot be filled with spellings of one token.
+3.12 ask. Each token has one spelling, the one that ``encode()`` writes: header and claims in this order, JSON without
+white space or escapes, base64url without padding. A cache by text cannot be filled with spellings of one token.
+
+The signature comes first: no parser sees a text that none of our keys has signed.
 """
 
 import json
 import re
+import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from hmac import compare_digest, digest
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,8 +26,6 @@ TYPE: Final = "aiosess+jwt"
 LEEWAY: Final = 60  # seconds the clocks of a fleet may differ (ASVS 5.0, 9.2.1)
 MAX_TOKEN_BYTES: Final = 1024
 
-_SHAPE = re.compile(r"[A-Za-z0-9_-]{16,256}\.[A-Za-z0-9_-]{16,768}\.[A-Za-z0-9_-]{43}", re.ASCII)
-_HEADER = frozenset({"alg", "kid", "typ"})
 _CLAIMS = frozenset({"sid", "ver", "jti", "par", "sec", "iat", "exp", "aud"})
 _TOKEN_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)  # 8 bytes, base64url
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)  # 32 bytes, base64url
@@ -32,32 +35,40 @@ class InvalidToken(Exception):
     """The text is no valid token of ours. The error never says why, so that nothing can leak."""
 
 
-def encode(token: Token, audience: str, key_id: str, key: bytes) -> str:
-    """Return the compact JWS of a token."""
-    claims = {
-        "sid": str(token.session_id),
-        "ver": token.version,
-        "jti": token.id,
-        "par": token.parent_id,
-        "sec": token.secret,
-        "iat": token.issued_at,
-        "exp": token.expires_at,
-        "aud": audience,
-    }
-    return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"kid": key_id, "typ": TYPE})
+def header_of(key_id: str) -> str:
+    """Return the first segment of every token that the key with this id signs."""
+    return _segment({"alg": ALGORITHM, "kid": key_id, "typ": TYPE})
+
+
+def encode(token: Token, audience: str, header: str, key: bytes) -> str:
+    """Return the compact JWS of a token; ``header`` is the key's."""
+    signed = _signed_part(token, audience, header)
+    return f"{signed}.{_signature(signed, key)}"
 
 
 def decode(text: str, audience: str, keys: Mapping[str, bytes]) -> Token:
     """
-    Return the token that a text spells, if the key that it names has signed it.
+    Return the token that a text spells, if the key that it names has signed it; the keys go by their header.
+
+    PyJWT judges a token last. What it would refuse is refused before at a tenth
+    of the time: a forged text costs a look-up and an HMAC, and one that was
+    meant for another application, or has ended, a few microseconds more.
 
     Raises:
         InvalidToken: anything is wrong with it.
 
     """
-    key_id, claims = _gate(text)
-    key = keys.get(key_id)
-    if key is None:
+    if len(text) > MAX_TOKEN_BYTES or not text.isascii():
+        raise InvalidToken
+    header = text.partition(".")[0]
+    signed, _, signature = text.rpartition(".")
+    key = keys.get(header)
+    if key is None or not compare_digest(_signature(signed, key), signature):
+        raise InvalidToken
+    token = _token(_claims(signed[len(header) + 1 :]))
+    if signed != _signed_part(token, audience, header):
+        raise InvalidToken  # another audience, or another spelling
+    if token.expires_at + LEEWAY <= time.time():
         raise InvalidToken
     try:
         jwt.decode(
@@ -68,57 +79,46 @@ def decode(text: str, audience: str, keys: Mapping[str, bytes]) -> Token:
             leeway=LEEWAY,
             options={"require": ["exp", "iat", "aud"], "strict_aud": True},
         )
-    except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
-        # PyJWT raises a plain ValueError or the like for some malformed claims.
+    except jwt.PyJWTError as error:
         raise InvalidToken from error
-    return _token(claims)
+    return token
 
 
-def _gate(text: str) -> tuple[str, dict[str, Any]]:
-    """Check the shape before any parser runs, then read key id and claims strictly; nothing is verified yet."""
-    if len(text) > MAX_TOKEN_BYTES or not _SHAPE.fullmatch(text):
-        raise InvalidToken
-    header, payload, signature = text.split(".")
-    _canonical(signature)
-    return _key_id(_strict_object(_canonical(header))), _strict_object(_canonical(payload))
-
-
-def _canonical(segment: str) -> bytes:
-    """Decode base64url that has one spelling only: the unused bits of the last character must be zero."""
+def _claims(segment: str) -> dict[str, Any]:
+    """Read the claims loosely: they are spelled again, and compared."""
     try:
-        raw = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-    except ValueError as error:
-        raise InvalidToken from error
-    if urlsafe_b64encode(raw).rstrip(b"=").decode("ascii") != segment:
-        raise InvalidToken
-    return raw
-
-
-def _strict_object(raw: bytes) -> dict[str, Any]:
-    """Read a flat JSON object whose keys are all different (RFC 8725, 2.4 and 3.1)."""
-    try:
-        value = json.loads(raw, object_pairs_hook=_distinct)
+        claims = json.loads(urlsafe_b64decode(f"{segment}=="))
     except (ValueError, RecursionError) as error:
         raise InvalidToken from error
-    if not isinstance(value, dict):
+    if not isinstance(claims, dict):
         raise InvalidToken
-    return value
+    return claims
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise InvalidToken
-    return value
+def _signed_part(token: Token, audience: str, header: str) -> str:
+    claims = {
+        "sid": str(token.session_id),
+        "ver": token.version,
+        "jti": token.id,
+        "par": token.parent_id,
+        "sec": token.secret,
+        "iat": token.issued_at,
+        "exp": token.expires_at,
+        "aud": audience,
+    }
+    return f"{header}.{_segment(claims)}"
 
 
-def _key_id(header: dict[str, Any]) -> str:
-    if header.keys() != _HEADER or header["alg"] != ALGORITHM or header["typ"] != TYPE:
-        raise InvalidToken
-    key_id = header["kid"]
-    if type(key_id) is not str:
-        raise InvalidToken
-    return key_id
+def _segment(value: Mapping[str, object]) -> str:
+    return _base64url(json.dumps(value, separators=(",", ":")).encode("ascii"))
+
+
+def _signature(signed: str, key: bytes) -> str:
+    return _base64url(digest(key, signed.encode("ascii"), "sha256"))
+
+
+def _base64url(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
 
 
 def _token(claims: dict[str, Any]) -> Token:

@@ -1,19 +1,28 @@
 """The keys that sign and verify tokens, derived from the application's secrets."""
 
+import re
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from aiosess._token.codec import decode, encode
+from aiosess._token.codec import decode, encode, header_of
 from aiosess._token.token import Token
 from aiosess.errors import ConfigError
 
 MIN_SECRET_BYTES: Final = 32  # RFC 7518, 3.2: no shorter than the hash
 
+# A secret of 32 random hex digits, the weakest that is fit, has fewer different ones once in 5,000,000,000 times.
+MIN_DIFFERENT_BYTES: Final = 7
+
+_PLACEHOLDER = re.compile(
+    rb"change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|this)|your[-_ ]?secret|placeholder", re.IGNORECASE
+)
 _SSH_PREFIXES = (b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
 
 
@@ -21,7 +30,7 @@ _SSH_PREFIXES = (b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
 class _Key:
     """The keys that one secret of the application gives, one for each purpose (NIST SP 800-108)."""
 
-    id: str
+    header: str = field(repr=False)
     signing: bytes = field(repr=False)
     form: bytes = field(repr=False)
 
@@ -38,7 +47,9 @@ class Keyring:
         form_keys: The keys of form tokens; the first one makes them, all verify.
 
     Raises:
-        ConfigError: a secret is too short, or looks like a PEM or JWK (RFC 8725, 3.5).
+        ConfigError: a secret is too short, looks like a PEM or JWK (RFC 8725, 3.5), or cannot be random: it has fewer
+            than 7 different bytes, repeats a pattern, counts up or down, or says "changeme". A text that begins or ends
+            with white space is refused too: with a file's line feed it is another key than without.
 
     """
 
@@ -50,7 +61,7 @@ class Keyring:
             raise ConfigError(message)
         keys = [_derive(_checked(each)) for each in several]
         self._first = keys[0]
-        self._signing = {key.id: key.signing for key in keys}
+        self._signing = {key.header: key.signing for key in keys}
         self.form_keys = tuple(key.form for key in keys)
         if len(self._signing) != len(keys):
             message = "secret: the same secret is listed twice"
@@ -62,7 +73,7 @@ class Keyring:
 
     def sign(self, token: Token, audience: str) -> str:
         """Return the text of a token, signed with the first key."""
-        return encode(token, audience, self._first.id, self._first.signing)
+        return encode(token, audience, self._first.header, self._first.signing)
 
     def verify(self, text: str, audience: str) -> Token:
         """
@@ -90,7 +101,21 @@ def _checked(secret: object) -> bytes:
     if b"-----BEGIN" in raw or b'"kty"' in raw or raw.lstrip().startswith(_SSH_PREFIXES):
         message = "secret: looks like a PEM, SSH or JWK key; use random text from secrets.token_urlsafe(32)"
         raise ConfigError(message)
+    if len(set(raw)) < MIN_DIFFERENT_BYTES or _is_regular(raw) or _PLACEHOLDER.search(raw):
+        message = "secret: can be guessed; use random text from secrets.token_urlsafe(32)"
+        raise ConfigError(message)
+    if raw.isascii() and raw != raw.strip():
+        message = "secret: begins or ends with white space, which is part of the key; strip() what comes from a file"
+        raise ConfigError(message)
     return raw
+
+
+def _is_regular(raw: bytes) -> bool:
+    """Say whether a third or more repeats what stood before, or three quarters follow one another in equal steps."""
+    if any(raw.startswith(raw[size:]) for size in range(1, len(raw) * 2 // 3 + 1)):
+        return True
+    steps = Counter(after - before for before, after in pairwise(raw))
+    return max(steps.values()) > len(raw) * 3 // 4
 
 
 def _derive(secret: bytes) -> _Key:
@@ -98,7 +123,7 @@ def _derive(secret: bytes) -> _Key:
         return HKDF(SHA256(), length, salt=None, info=f"aiosess v1 {label}".encode()).derive(secret)
 
     return _Key(
-        id=urlsafe_b64encode(purpose("key id", 6)).decode("ascii"),
+        header=header_of(urlsafe_b64encode(purpose("key id", 6)).decode("ascii")),
         signing=purpose("token signing", 32),
         form=purpose("form token", 32),
     )

@@ -38,13 +38,14 @@ class TokenReader:
     text. It compares ``exp`` with the time at every reading.
     """
 
-    __slots__ = ("_audience", "_keyring", "_verified")
+    __slots__ = ("_audience", "_get", "_keyring", "_verified")
 
     def __init__(self, keyring: Keyring, audience: str, size: int) -> None:
         """Remember at most ``size`` tokens."""
         self._keyring = keyring
         self._audience = audience
         self._verified: BoundedMap[bytes, KnownToken] = BoundedMap(size)
+        self._get = self._verified.get
 
     def read(self, text: str) -> KnownToken:
         """
@@ -58,7 +59,7 @@ class TokenReader:
             digest = sha256(text.encode("ascii")).digest()
         except UnicodeEncodeError:
             raise InvalidToken from None
-        known = self._verified.get(digest)
+        known = self._get(digest)
         if known is None:
             known = KnownToken(self._keyring.verify(text, self._audience))
             self._verified.put(digest, known)

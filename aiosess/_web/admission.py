@@ -27,6 +27,9 @@ from aiosess.errors import SessionNotFound, StoreUnavailable
 
 MAX_JUDGEMENTS: Final = 3  # a compare-and-set that misses judges again; more often than this, something is wrong
 _TRIES: Final = range(MAX_JUDGEMENTS)
+# Characters. Each verified token keeps one of these, and a client may send 8,000: with a longer one, it is judged anew
+# at each request.
+LONGEST_KEPT_USER_AGENT: Final = 512
 
 
 class _Judged:
@@ -115,7 +118,7 @@ class Admission:
         verdict = judge(row, known.token, now, config)
         if not await self._follow(visit, row, known.token, verdict, now):
             return False
-        if verdict.is_steady and visit.row is row:
+        if verdict.is_steady and visit.row is row and len(user_agent) <= LONGEST_KEPT_USER_AGENT:
             until = min(current_until(row, config), row.last_active_at + touch_after(row, config))
             # The database's clock may be put right meanwhile.
             seconds = min(until - now, config.touch_interval).total_seconds()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from importlib.metadata import distributions
 from typing import Any, Final
 
 from aiohttp import web
@@ -10,6 +11,8 @@ from aiohttp import web
 from aiosess._check.checker import Checker
 from aiosess._client.device import warm_up
 from aiosess._event_hook import EventHook
+from aiosess._event_log import log_events
+from aiosess._log_limit import LogLimit
 from aiosess._postgres import schema
 from aiosess._postgres.connections import Pool
 from aiosess._postgres.database import Database
@@ -40,6 +43,7 @@ Source = str | Pool | web.AppKey[Any]
 
 MAX_COOKIE_BYTES: Final = 512
 CONNECT_AGAIN_EVERY: Final = 1.0  # seconds
+MINUTE: Final = 60.0  # seconds
 
 _COOKIE_NAME: Final = web.AppKey("aiosess_cookie_name", str)
 
@@ -51,9 +55,11 @@ class Installation:
         """Put the parts together and hook them in; nothing connects before start-up."""
         self._source = source
         self._config = config
-        cookie = _checked_cookie(keyring, config)
+        self._cookie = cookie = _checked_cookie(keyring, config)
         self.signals = signals = Signals()
-        self._event_hook = EventHook(config.on_event, signals)
+        self.log_limit = limit = LogLimit()
+        log_events(signals, limit)
+        self._event_hook = EventHook(config.on_event, signals, limit)
         self.database = database = Database(config, signals)
         clock, statements = database.clock, Statements(database, config.schema)
         self.rows = rows = Rows(statements, signals, config)
@@ -65,7 +71,7 @@ class Installation:
             checker=checker, rows=rows, endings=endings, upkeep=upkeep, signals=signals, clock=clock, config=config
         )
         self.logins = logins = Logins(database, statements, signals, config)
-        transport = CookieTransport(cookie, keyring, signals, clock, config)
+        transport = CookieTransport(cookie, keyring, signals, clock, config, limit)
         store = SessionStore(statements, endings)
         collaborators = Collaborators(
             admission=admission,
@@ -107,14 +113,20 @@ class Installation:
             raise
         tasks.append(asyncio.create_task(self.upkeep.run()))
         tasks.append(asyncio.create_task(repeat(self.open_connections.ask, ASK_EVERY)))
+        tasks.append(asyncio.create_task(repeat(self._start_minute, MINUTE)))
         tasks.append(asyncio.create_task(asyncio.to_thread(warm_up)))
+        log.info("aiosess %s: %s", _own_version(), _settings(self._cookie, self._config))
         yield
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.upkeep.flush()
         await self._event_hook.drain()
+        self.log_limit.start_minute()  # what was counted since
         await self.database.close()
+
+    async def _start_minute(self) -> None:
+        self.log_limit.start_minute()
 
     async def _open(self, app: web.Application) -> None:
         source = self._source
@@ -153,6 +165,20 @@ def _check_below(app: web.Application, cookie_name: str) -> None:
             )
             raise ConfigError(message)
         _check_below(below, cookie_name)
+
+
+def _own_version() -> str:
+    # A copy that was not installed has none.
+    return next((found.version for found in distributions(name="aiosess")), "of no release")
+
+
+def _settings(cookie: Cookie, config: SessionConfig) -> str:
+    """Say in a line how the installation is set up: neither the secret nor the DSN, which may hold a password."""
+    proxies = ", ".join(map(str, config.trusted_networks)) or "none"
+    return (
+        f"tables of version {schema.VERSION} in the schema {config.schema}, cookie {cookie.name}, "
+        f"audience {config.audience}, trusted proxies {proxies}"
+    )
 
 
 def _checked_cookie(keyring: Keyring, config: SessionConfig) -> Cookie:

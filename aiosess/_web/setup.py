@@ -36,6 +36,7 @@ def setup(
         app: The application, or a sub-application, before it starts.
         secret: At least 32 bytes of random text, or a list of several while a new one takes over:
             the first one signs, all verify. docs/secrets.md has the steps that sign nobody out.
+            What cannot be random is refused, and a line feed at its end.
         dsn: Where PostgreSQL is; a pool of our own is made and closed.
         pool: A pool of the application instead, or the ``web.AppKey`` under which it is by start-up;
             it is never closed.

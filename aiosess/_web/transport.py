@@ -1,15 +1,17 @@
 """How the session's token travels: read from the Cookie header, sent in Set-Cookie, deleted by logout."""
 
+import logging
 from time import time
 
 from aiohttp import web
 from aiohttp.hdrs import COOKIE, SET_COOKIE
 
 from aiosess import events
+from aiosess._log_limit import LogLimit
 from aiosess._postgres.clock import Clock
 from aiosess._signals import Signals
 from aiosess._token.codec import InvalidToken
-from aiosess._token.cookie import Cookie, CookieConflict
+from aiosess._token.cookie import Cookie, CookieConflict, TooManyCookies
 from aiosess._token.keys import Keyring
 from aiosess._token.reader import KnownToken, TokenReader
 from aiosess._token.token import Token
@@ -17,18 +19,30 @@ from aiosess._web.caching import forbid_caching
 from aiosess._web.visit import Visit
 from aiosess.config import SessionConfig
 
+log = logging.getLogger("aiosess")
+
 
 class CookieTransport:
     """Reads and writes the session cookie of one installation."""
 
-    def __init__(self, cookie: Cookie, keyring: Keyring, signals: Signals, clock: Clock, config: SessionConfig) -> None:
-        """Use this cookie, sign with these keys, and tell of conflicts."""
+    def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
+        self,
+        cookie: Cookie,
+        keyring: Keyring,
+        signals: Signals,
+        clock: Clock,
+        config: SessionConfig,
+        limit: LogLimit,
+    ) -> None:
+        """Use this cookie, sign with these keys, and tell of conflicts as far as the limit allows."""
         self._cookie = cookie
         self._keyring = keyring
-        self._reader = TokenReader(keyring, config.audience, config.max_held_sessions)
+        self._read_cookie = cookie.read
+        self._read_token = TokenReader(keyring, config.audience, config.max_held_sessions).read
         self._signals = signals
         self._clock = clock
         self._config = config
+        self._limit = limit
 
     def read(self, visit: Visit) -> KnownToken | None:
         """Return the verified token that the request brought, if it did; costs no query."""
@@ -36,16 +50,22 @@ class CookieTransport:
         if cookies is None:
             return None
         try:
-            text = self._cookie.read(cookies)
-            if text is None:
-                return None
-            return self._reader.read(text)
+            text = self._read_cookie(cookies)
+            return None if text is None else self._read_token(text)
         except CookieConflict:
-            presenter = visit.caller(self._config.trusted_networks).origin
-            self._signals.happened.send(events.CookieConflicted(at=self._clock.now(), presenter=presenter))
+            self._tell_conflict(visit)
+        except TooManyCookies:
+            if self._limit.allows("more than 16 kB of cookies", at_most=1):
+                log.warning("aiosess: a request with more than 16 kB of Cookie headers was taken as anonymous")
         except InvalidToken:
             pass
         return None
+
+    def _tell_conflict(self, visit: Visit) -> None:
+        # Anybody can cause these, and describing the client costs far more than the rest of the request.
+        if self._limit.allows("two different session cookies"):
+            presenter = visit.caller(self._config.trusted_networks).origin
+            self._signals.happened.send(events.CookieConflicted(at=self._clock.now(), presenter=presenter))
 
     def send_token(self, visit: Visit, token: Token, *, remember: bool) -> None:
         """Send a token with the response."""
@@ -61,7 +81,7 @@ class CookieTransport:
     def _is_presented(self, visit: Visit) -> bool:
         try:
             return self._cookie.read(visit.headers.getall(COOKIE, ())) is not None
-        except CookieConflict:
+        except (CookieConflict, TooManyCookies):
             return True
 
 

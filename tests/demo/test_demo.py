@@ -28,6 +28,7 @@ from demo.views import Refusal
 from tests.world.browser import firefox
 from tests.world.databases import drop_database, make_database
 from tests.world.waiting import eventually
+from tests.world.wire import Wire, request_bytes
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 240  # seconds; for a start or a stop on a busy machine
@@ -478,6 +479,18 @@ async def test_fast_demo_tells_how_to_see_a_theft(demo: Demo, demo_dsn: str, sta
         page = await browser.text("/")
         assert "Steal a session" in page
         assert f"-b 'session=…' {fast.address}/" in page
+
+
+@pytest.mark.threat("LOG-01")
+async def test_demo_logs_no_token(demo_dsn: str, state: Path, browse: Browsers) -> None:
+    """What the demo prints about a malformed Cookie line does not show the token in it."""
+    with Demo(state, dsn=demo_dsn) as demo:
+        cookie = (await browse(demo).sign_in()).headers["Set-Cookie"].partition(";")[0]
+        wire = await Wire.open(urlsplit(demo.address).port or 0)
+        assert (await wire.ask(request_bytes("/", f"Cookie: {cookie}\0".encode()))).status == 400
+        await wire.close()
+    assert "session=[token]" in demo.errors
+    assert cookie[-20:] not in demo.errors
 
 
 def test_port_in_use(state: Path) -> None:

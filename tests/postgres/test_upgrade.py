@@ -247,18 +247,25 @@ def test_schema_sql_has_each_part_once() -> None:
     assert len(names) == len(set(names)) == 10, names
 
 
-@pytest.mark.parametrize("since", [0, VERSION + 1, -1, "1", 1.0, True])
+@pytest.mark.parametrize("since", [0, VERSION + 1, -1, "1", "1\n", 1.0, True, [1]])
 def test_version_that_cannot_be_upgraded_is_refused(since: Any) -> None:
     """What is no version that the library can upgrade from is an error that names the argument."""
     with pytest.raises(ConfigError, match=f"^since: must be a version of the tables, from 1 to {VERSION}$"):
         aiosess.schema_sql(since=since)
 
 
-@pytest.mark.parametrize("schema", ["", "a b", 'a"; drop table users; --', "pg_catalog", "a" * 64, None])
-def test_impossible_schema_is_refused(schema: Any) -> None:
-    """A name that SessionConfig refuses gets no SQL either."""
+@pytest.mark.parametrize("since", [None, VERSION])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        *("", "a b", 'a"; drop table users; --', "pg_catalog", "a" * 64, "Auth", "1a", "é", "a-b", "a\0", "{schema}"),
+        *("auth\n", "\nauth", "au\nth", "auth\r\n", "auth\u2028", None, 1, b"auth", ["auth"], True),
+    ],
+)
+def test_impossible_schema_is_refused(schema: Any, since: int | None) -> None:
+    """A name that SessionConfig refuses gets no SQL either, of tables or of an upgrade."""
     with pytest.raises(ConfigError, match=r"^schema: "):
-        aiosess.schema_sql(schema)
+        aiosess.schema_sql(schema, since=since)
 
 
 # Before the first release

@@ -62,8 +62,8 @@ def header(**changes: Any) -> dict[str, Any]:
 
 
 def text_of(value: object) -> bytes:
-    """Return the content of a segment: bytes as they are, any other value as JSON."""
-    return value if isinstance(value, bytes) else json.dumps(value).encode()
+    """Return the content of a segment: bytes as they are, any other value as JSON in the spelling of good tokens."""
+    return value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()
 
 
 def signed(head: object, body: object, key: bytes | None = None, hash_name: str = "sha256") -> str:

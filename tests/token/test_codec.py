@@ -1,10 +1,11 @@
 """A token's text: which texts are accepted, which are refused, and that a refusal gives no reason."""
 
 import base64
+import hmac
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiosess._token.codec import MAX_TOKEN_BYTES, InvalidToken
+from aiosess._token import codec
+from aiosess._token.codec import MAX_TOKEN_BYTES, InvalidToken, decode
 from aiosess._token.keys import Keyring
 from aiosess._token.reader import TokenReader
 from aiosess._token.token import Token, longest_token
@@ -62,7 +64,7 @@ def test_signed_token_comes_back(token: Token) -> None:
         assert KEYRING.verify(KEYRING.sign(each, AUDIENCE), AUDIENCE) == each
 
 
-@given(secret=st.binary(min_size=32, max_size=40), audience=st.from_regex(r"\A[!-~]{1,64}\Z"))
+@given(secret=st.binary().map(lambda seed: sha256(seed).digest()), audience=st.from_regex(r"\A[!-~]{1,64}\Z"))
 def test_any_key_and_audience_make_readable_tokens(secret: bytes, audience: str) -> None:
     """The codec reads every token that it writes, with any key, audience and random parts."""
     keyring, longest = Keyring(secret), longest_token()
@@ -111,15 +113,62 @@ def test_shapeless_text_is_refused(text: str) -> None:
     assert is_refused(text)
 
 
+class Asked(dict[str, bytes]):
+    """Keys that note how often one was asked for."""
+
+    times = 0
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Note it."""
+        self.times += 1
+        return super().get(name, default)
+
+
 @pytest.mark.threat("TOK-01")
-def test_token_ends_at_1024_bytes() -> None:
-    """A token of 1024 bytes is read, and a longer one is refused though it is good."""
-    head = text_of(header()).ljust(192)  # white space that JSON ignores; 256 characters of base64
-    longest = signed(head, text_of(claims()).ljust(542))
-    longer = signed(head, text_of(claims()).ljust(543))
-    assert (len(longest), len(longer)) == (MAX_TOKEN_BYTES, MAX_TOKEN_BYTES + 1)
-    assert TokenReader(KEYRING, AUDIENCE, 10).read(longest).token.session_id == SESSION_ID
-    assert is_refused(longer)
+def test_gate_ends_at_1024_ascii_characters() -> None:
+    """Text of more than 1024 characters, or of others than ASCII, is refused before a key is asked for."""
+    keys = Asked()
+    for text, times in (("A" * MAX_TOKEN_BYTES, 1), ("A" * (MAX_TOKEN_BYTES + 1), 1), ("\x80", 1), ("\x7f", 2)):
+        with pytest.raises(InvalidToken):
+            decode(text, AUDIENCE, keys)
+        assert keys.times == times
+    assert MAX_TOKEN_BYTES == 1024
+
+
+def noting(function: Callable[..., Any], texts: list[str]) -> Callable[..., Any]:
+    """Return a function that notes the text that it gets before it does its work."""
+
+    def noted(text: str, *arguments: Any, **options: Any) -> Any:
+        texts.append(text)
+        return function(text, *arguments, **options)
+
+    return noted
+
+
+@pytest.mark.threat("DOS-05")
+@pytest.mark.parametrize("kind", ["signature", "claims", "another key", "header", "audience", "ended", "spelling"])
+def test_bad_token_costs_little(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyJWT reads good tokens only, and no parser sees a text that none of our keys has signed."""
+    good = signed(header(), claims())
+    head, body, signature = good.split(".")
+    forged = {
+        "signature": f"{head}.{body}.{b64(b'x' * 32)}",
+        "claims": f"{head}.{b64(text_of(claims(ver=9)))}.{signature}",
+        "another key": signed(header(), claims(), b"x" * 32),
+        "header": signed(header(kid="AAAAAAAA"), claims()),
+        "audience": signed(header(), claims(aud="another")),
+        "ended": signed(header(), claims(exp=int(time.time()) - 61)),
+        "spelling": signed(header(), json.dumps(claims()).encode()),
+    }[kind]
+    parsed: list[str] = []
+    read: list[str] = []
+    monkeypatch.setattr(codec, "_claims", noting(codec._claims, read))
+    monkeypatch.setattr(jwt, "decode", noting(jwt.decode, parsed))
+    assert is_refused(forged)
+    assert parsed == []
+    assert bool(read) is (kind in {"audience", "ended", "spelling"})
+    KEYRING.verify(good, AUDIENCE)
+    assert parsed == [good]
 
 
 @pytest.mark.threat("TOK-01")
@@ -173,6 +222,84 @@ def test_unused_bits_are_refused() -> None:
     others = [good[:-1] + alphabet[alphabet.index(good[-1]) + bits] for bits in (1, 2, 3)]
     assert len({base64.urlsafe_b64decode(spelling.split(".")[2] + "=") for spelling in (good, *others)}) == 1
     assert all(is_refused(other) for other in others)
+
+
+def respelled(spell: Callable[[dict[str, Any]], str]) -> Iterator[tuple[bytes, bytes]]:
+    """Give header and claims of a good token, each of the two in another spelling of JSON."""
+    for odd in ("header", "claims"):
+        yield (
+            spell(header()).encode() if odd == "header" else text_of(header()),
+            spell(claims()).encode() if odd == "claims" else text_of(claims()),
+        )
+
+
+def compact(value: object, **options: Any) -> str:
+    """Return JSON without white space."""
+    return json.dumps(value, separators=(",", ":"), **options)
+
+
+SPELLINGS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "white space": json.dumps,
+    "a line each": lambda value: json.dumps(value, indent=1),
+    "a space before": lambda value: " " + compact(value),
+    "a line feed behind": lambda value: compact(value) + "\n",
+    "a tab within": lambda value: compact(value).replace(",", ",\t", 1),
+    "another order": lambda value: compact(dict(reversed(value.items()))),
+    "first field last": lambda value: compact(dict([*list(value.items())[1:], next(iter(value.items()))])),
+    "escaped letters": lambda value: compact(value).replace("aiosess", "\\u0061iosess"),
+    "escaped key": lambda value: compact(value).replace('"a', '"\\u0061', 1),
+    "capital escapes": lambda value: compact(value).replace("aiosess", "a\\u0069\\u006Fsess"),
+    "a byte order mark": lambda value: "\ufeff" + compact(value),
+    "a field twice": lambda value: compact(value)[:-1] + "," + compact(value)[1:],
+}
+
+
+@pytest.mark.threat("TOK-08")
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_other_json_is_refused(spelling: str) -> None:
+    """Header and claims have one spelling: the same values in any other JSON are refused though rightly signed."""
+    for head, body in respelled(SPELLINGS[spelling]):
+        assert is_refused(signed(head, body))
+
+
+@pytest.mark.threat("TOK-08")
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "utf-7"]
+)
+def test_other_encodings_are_refused(encoding: str) -> None:
+    """JSON readers guess UTF-16 and UTF-32 and some skip a byte order mark; such tokens are refused."""
+    head, body = compact(header()).encode(encoding), compact(claims(sid=str(SESSION_ID))).encode(encoding)
+    if encoding == "utf-7":
+        body = body.replace(b"aiosess", b"+AGE-iosess")
+        head = head.replace(b"aiosess", b"+AGE-iosess")
+    assert is_refused(signed(head, text_of(claims())))
+    assert is_refused(signed(text_of(header()), body))
+
+
+@pytest.mark.threat("TOK-08")
+@pytest.mark.parametrize("number", ["3.0", "3e0", "30e-1", "0.3e1", "+3", "03", "3 "])
+def test_other_numbers_are_refused(number: str) -> None:
+    """A number that JSON can spell in another way is refused in that way."""
+    good = compact(claims())
+    assert is_refused(signed(header(), good.replace('"ver":3', f'"ver":{number}').encode()))
+
+
+@pytest.mark.threat("TOK-08")
+def test_other_base64_is_refused() -> None:
+    """A segment with padding, line ends or the alphabet of plain base64 is refused though it is signed as it stands."""
+    head, body = b64(text_of(header())), b64(text_of(claims()))
+    key = derived(SECRET.encode(), "token signing", 32)
+    for change in ("{}=", "{}==", "{}\n", " {}", ".{}", "{}.", "{}A", "{}/", "{}+"):
+        for signed_part in (f"{change.format(head)}.{body}", f"{head}.{change.format(body)}"):
+            assert is_refused(f"{signed_part}.{b64(hmac.digest(key, signed_part.encode(), 'sha256'))}")
+
+
+@pytest.mark.threat("TOK-08")
+def test_pyjwt_reads_and_writes_our_spelling(token: Token) -> None:
+    """What we write is what PyJWT writes of the same claims, so an upgrade of either signs nobody out."""
+    head, body = decoded(KEYRING.sign(token, AUDIENCE))
+    key = derived(SECRET.encode(), "token signing", 32)
+    assert jwt.encode(body, key, headers=head) == KEYRING.sign(token, AUDIENCE)
 
 
 # The header
@@ -434,7 +561,7 @@ def test_session_id_has_one_spelling(sid: object) -> None:
 def test_duplicate_claims_are_refused(claim: str) -> None:
     """A claim that comes twice is refused, even with the same value: parsers differ in which one they keep."""
     good = claims()
-    text = json.dumps(good)[:-1] + f", {json.dumps(claim)}: {json.dumps(good[claim])}}}"
+    text = compact(good)[:-1] + f",{compact(claim)}:{compact(good[claim])}}}"
     assert is_refused(signed(header(), text.encode()))
 
 

@@ -2,14 +2,21 @@
 
 import json
 import re
+from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from hmac import digest
+from math import comb
 from typing import Any
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from aiosess._token.keys import Keyring
+from aiosess._token.keys import MIN_DIFFERENT_BYTES, Keyring
 from aiosess._token.token import Token, new_token
 from aiosess.errors import ConfigError
 from tests.token.forge import (
@@ -29,7 +36,10 @@ from tests.token.forge import (
     header,
     is_refused,
     signed,
+    text_of,
 )
+
+RANDOM = "ZB-3iu0dNkFhJ1vtY_q8Wc7LxTsEo4aR"
 
 
 @pytest.fixture
@@ -42,7 +52,7 @@ def token() -> Token:
 def test_derived_keys_are_pinned() -> None:
     """Key id, signing key and form key of a secret are those of the fixed vectors: a release changes none of them."""
     key = Keyring(SECRET)._first  # made here, so that mutmut's changes reach it
-    assert (key.id, key.signing.hex(), key.form.hex()) == (KEY_ID, SIGNING_KEY, FORM_KEY)
+    assert (key.header, key.signing.hex(), key.form.hex()) == (b64(text_of(header())), SIGNING_KEY, FORM_KEY)
 
 
 @pytest.mark.threat("KEY-02")
@@ -70,7 +80,7 @@ def test_token_of_an_earlier_release_is_read() -> None:
 def test_keys_of_different_secrets_differ() -> None:
     """Each secret, and each purpose, has a key and an id of its own."""
     keys = [Keyring(secret)._first for secret in (SECRET, OTHER, SECRET + "x")]
-    assert len({value for key in keys for value in (key.id, key.signing, key.form)}) == 9
+    assert len({value for key in keys for value in (key.header, key.signing, key.form)}) == 9
 
 
 @pytest.mark.threat("KEY-01")
@@ -118,10 +128,10 @@ def test_signing_key_alone_makes_no_known_secret() -> None:
 @pytest.mark.parametrize(
     "secret",
     [
-        *("", "x" * 31, b"x" * 31, "é" * 15, b"", []),
-        *(["x" * 40, "short"], ["x" * 40, None], [None], [["x" * 40]], [40]),
-        *(None, 5, 40.0, True, object(), {"x" * 40: 1}, {"x" * 40}, bytearray(b"x" * 40), range(40), iter(["x" * 40])),
-        *(["x" * 40, "x" * 40], ["x" * 40, b"x" * 40], [SECRET, OTHER, SECRET]),
+        *("", SECRET[:31], OTHER[:31], "é" * 15, b"", []),
+        *([SECRET, "short"], [SECRET, None], [None], [[SECRET]], [40]),
+        *(None, 5, 40.0, True, object(), {SECRET: 1}, {SECRET}, bytearray(OTHER), range(40), iter([SECRET])),
+        *([SECRET, SECRET], [SECRET, SECRET.encode()], [SECRET, OTHER, SECRET]),
         "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----",
         "\n  -----BEGIN CERTIFICATE-----\nMIIB" + "A" * 40,
         b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA" + b"A" * 40,
@@ -133,9 +143,9 @@ def test_signing_key_alone_makes_no_known_secret() -> None:
         "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBE",
         "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIEX",
         "sk-ecdsa-sha2-nistp256@openssh.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3Blbn",
-        ["x" * 40, "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA=="],
+        [SECRET, "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA=="],
         "\ud800" * 40,
-        ["x" * 40, "\ud83d" * 40],
+        [SECRET, "\ud83d" * 40],
     ],
     ids=lambda secret: repr(secret)[:20],
 )
@@ -152,7 +162,106 @@ def test_unfit_secret_is_refused(secret: Any) -> None:
 @pytest.mark.threat("TOK-09")
 @pytest.mark.parametrize(
     "secret",
-    ["x" * 32, b"x" * 32, "é" * 16, "\udcff" * 32, ("x" * 32,), ["x" * 32, "y" * 32], "ssh or not, this is text" * 2],
+    [
+        *(
+            "a" * 32,
+            " " * 32,
+            "\0" * 32,
+            b"\xff" * 32,
+            "é" * 16,
+            "\udcff" * 32,
+            "ab" * 16,
+            "abc" * 11,
+            "0123" * 8,
+            "ab" * 500,
+        ),
+        *("abcdef" + "a" * 40, b"123456" * 3 + b"654321" * 3, "cbdfaaeaceaebaaddabaedaeabffeaee"),  # six different
+        *("abcdefgh" * 4, "password" * 4 + "pass", "0123456789" * 4, "correct horse bat" * 2, bytes(range(16)) * 2),
+        *(
+            "changeme-changeme-0123456789-abcdef",
+            "CHANGE_THIS_TO_SOMETHING_LONG_AND_RANDOM",
+            "please change me: 9a7b5c3d1e2f4a6b",
+        ),
+        *(
+            "your-secret-key-of-at-least-32-bytes",
+            "<replace me with 32 random bytes...>",
+            b"a Placeholder, 32 bytes, honestly",
+        ),
+        *("my-secret-key-31-my-secret-key-31", "abcdefghijklmnopqrstuvwxyz-abcdefghijklm"),  # repeats a part only
+        RANDOM[:22] + RANDOM[:11],
+        *(
+            bytes(range(32)),
+            bytes(range(254, 190, -2)),
+            "abcdefghijklmnopqrstuvwxyz012345",
+            "zyxwvutsrqponmlkjihgfedcba987654",
+        ),
+        *("0123456789abcdefghijklmnopqrstuv", "abcdefghijklmnopqrstuvwxyz" + RANDOM[:6], "AbCdEfG" + "z" * 26),
+        [SECRET, "x" * 40],
+    ],
+    ids=repr,
+)
+def test_secret_that_can_be_guessed_is_refused(secret: Any) -> None:
+    """Few different bytes, a repeated pattern, a sequence or a placeholder are no secret, however long."""
+    with pytest.raises(
+        ConfigError, match=r"^secret: can be guessed; use random text from secrets.token_urlsafe\(32\)$"
+    ):
+        Keyring(secret)
+
+
+@pytest.mark.threat("TOK-09")
+@pytest.mark.parametrize("space", ["\n", "\r\n", " ", "\t", "\v", "\f"])
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_white_space_around_a_secret_is_refused(space: str, kind: Callable[[str], str | bytes]) -> None:
+    """A line feed of a file's end would make another key, and sign everybody out when somebody strips it."""
+    for secret in (SECRET + space, space + SECRET):
+        with pytest.raises(ConfigError, match=r"^secret: begins or ends with white space"):
+            Keyring(kind(secret))
+    assert repr(Keyring(kind(SECRET[:20] + space + SECRET[20:]))) == "<Keyring of 1>"
+
+
+@pytest.mark.threat("TOK-09")
+@given(st.binary(max_size=100).map(lambda seed: sha256(seed).digest()))
+def test_random_secret_is_taken(raw: bytes) -> None:
+    """The usual ways to write random bytes are all fit: bytes, hex of 128 bits or more, base64 of both alphabets."""
+    for secret in (
+        raw,
+        raw[:16].hex(),
+        raw.hex(),
+        b64(raw),
+        b64encode(raw),
+        b64encode(raw).decode(),
+        str(UUID(bytes=raw[:16])),
+    ):
+        assert repr(Keyring(secret)) == "<Keyring of 1>"
+
+
+def test_weakest_random_secret_is_refused_less_than_once_in_a_billion() -> None:
+    """32 random hex digits have six different ones or fewer with a chance below 1e-9; all other secrets have more."""
+    digits, symbols = 32, 16
+    onto = {
+        kinds: sum((-1) ** less * comb(kinds, less) * (kinds - less) ** digits for less in range(kinds))
+        for kinds in range(1, 7)
+    }
+    assert sum(comb(symbols, kinds) * ways for kinds, ways in onto.items()) / symbols**digits < 1e-9
+    assert MIN_DIFFERENT_BYTES == 7
+
+
+@pytest.mark.threat("TOK-09")
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *("dabaegbcdbeaecegfbaeefbcaefaeaeb", b"dabaegbcdbeaecegfbaeefbcaefaeaeb"),  # seven different bytes
+        *(RANDOM[:23] + RANDOM[:10], "ab" * 7 + RANDOM[:20]),  # regular, but not enough of it
+        *(
+            "abcdefghijklmnopqrstuvwxy" + RANDOM[:7],
+            "\udcff\udcfe\udcfd" + SECRET[:30],
+            OTHER,
+            (SECRET,),
+            [SECRET, OTHER],
+        ),
+        "ssh or not, this is text" + "4711" * 2,
+        "é" + SECRET + "\n",  # not ASCII: random bytes may look like this
+    ],
 )
 def test_fit_secret_is_taken(secret: Any, token: Token) -> None:
     """32 bytes are enough: text, bytes, what os.environ makes of odd bytes, or a list of them."""
@@ -162,7 +271,11 @@ def test_fit_secret_is_taken(secret: Any, token: Token) -> None:
 
 def test_text_and_bytes_are_one_secret(token: Token) -> None:
     """A secret gives the same key as text, as its UTF-8, and as an odd byte of the environment."""
-    for text, raw in ((SECRET, SECRET.encode()), ("é" * 16, "é".encode() * 16), ("\udcff" * 32, b"\xff" * 32)):
+    for text, raw in (
+        (SECRET, SECRET.encode()),
+        (f"é{SECRET}", f"é{SECRET}".encode()),
+        (f"\udcff{SECRET}", b"\xff" + SECRET.encode()),
+    ):
         assert Keyring(raw).verify(Keyring(text).sign(token, AUDIENCE), AUDIENCE) == token
 
 

@@ -1,14 +1,16 @@
 """A session that turns up on another kind of browser, platform or device."""
 
 import asyncio
+import gc
 
 import asyncpg
 import pytest
 
 from aiosess import events
+from aiosess._web.admission import _Judged
 from tests.world.app import make_app
 from tests.world.browser import firefox
-from tests.world.site import visit
+from tests.world.site import Site, visit
 
 FIREFOX, NEWER_FIREFOX = firefox(), firefox(150)
 SAFARI = (
@@ -55,6 +57,29 @@ async def test_enforced_change_ends_the_session(dsn: str, pg: asyncpg.Connection
     assert [type(event) for event in happened[2:]] == [events.Revoked, events.FingerprintChanged]
     (ended,) = [event for event in happened if isinstance(event, events.Revoked)]
     assert ended.reason == "fingerprint"
+
+
+@pytest.mark.threat("DOS-01")
+async def test_long_user_agent_is_not_kept(site: Site) -> None:
+    """No process keeps a User-Agent of 8 kB for each token that it knows; a usual one is kept, to be compared."""
+    for user_agent, kept in ((FIREFOX, True), (FIREFOX.ljust(8000, "x"), False), (FIREFOX.ljust(512, "x"), True)):
+        browser = await site.browser()
+        for _ in range(3):
+            await browser.post("/login/alice", headers={"User-Agent": user_agent})
+            assert (await (await browser.get("/me", headers={"User-Agent": user_agent})).json())["user"] == "alice"
+        agents = [each.user_agent for each in gc.get_objects() if isinstance(each, _Judged)]
+        assert (user_agent in agents) is kept
+
+
+@pytest.mark.parametrize("length", [512, 513, 8000])
+async def test_change_behind_a_long_user_agent_is_noticed(length: int, dsn: str) -> None:
+    """However long the User-Agents are, another browser is another one."""
+    async with visit(make_app(dsn, fingerprint="enforce")) as site:
+        browser = await site.browser()
+        mine, stolen = FIREFOX.ljust(length, "x"), SAFARI.ljust(length, "x")
+        await browser.post("/login/alice", headers={"User-Agent": mine})
+        for user_agent, user in ((mine, "alice"), (mine, "alice"), (stolen, None), (mine, None)):
+            assert (await (await browser.get("/me", headers={"User-Agent": user_agent})).json())["user"] == user
 
 
 @pytest.mark.parametrize("setting", ["off", "report"])
