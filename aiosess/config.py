@@ -28,6 +28,8 @@ _LARGEST_COUNT: Final = 2**31 - 1
 
 # RFC 6265bis 4.1.1: a cookie's name is an RFC 9110 token.
 _COOKIE_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+# A session whose cookie ends with the browser has a second cookie, named after the first.
+VERSION_SUFFIX: Final = "-version"
 # PostgreSQL cuts identifiers at 63 bytes.
 _IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _AUDIENCE: Final = re.compile(r"[\x21-\x7e]{1,64}")
@@ -169,6 +171,8 @@ class SessionConfig:
     def _check_reserved_names(self) -> None:
         if self.cookie_name.lower().startswith(("__host-", "__secure-")):
             _refuse("cookie_name", "the __Host- prefix is added by aiosess")
+        if self.cookie_name.lower().endswith(VERSION_SUFFIX):
+            _refuse("cookie_name", f"must not end with {VERSION_SUFFIX}: version cookies are named so")
         if self.schema.startswith("pg_"):
             _refuse("schema", "names that begin with pg_ are PostgreSQL's own")
 

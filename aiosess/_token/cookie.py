@@ -9,7 +9,7 @@ Here only ``;`` ends a pair, and two different values are an error (RFC 6265bis,
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from aiosess.config import SessionConfig
+from aiosess.config import VERSION_SUFFIX, SessionConfig
 
 HOST_PREFIX = "__Host-"
 
@@ -35,6 +35,10 @@ class Cookie:
         """Return the cookie of a configuration (ASVS 5.0, 3.3.1 to 3.3.4)."""
         prefix, secure = ("", "") if config.insecure_cookies else (HOST_PREFIX, "; Secure")
         return cls(f"{prefix}{config.cookie_name}", f"{secure}; HttpOnly; SameSite={config.cookie_samesite}")
+
+    def of_version(self) -> "Cookie":
+        """Return the version cookie that goes with this cookie; see ``version_cookie``."""
+        return Cookie(f"{self.name}{VERSION_SUFFIX}", self.attributes)
 
     def read(self, headers: Sequence[str]) -> str | None:
         """

@@ -24,6 +24,7 @@ class _Key:
     id: str
     signing: bytes = field(repr=False)
     form: bytes = field(repr=False)
+    version: bytes = field(repr=False)
 
 
 class Keyring:
@@ -36,6 +37,7 @@ class Keyring:
 
     Attributes:
         form_keys: The keys of form tokens, newest first.
+        version_keys: The keys of version cookies, newest first.
 
     Raises:
         ConfigError: a secret is too short, or looks like a PEM or JWK (RFC 8725, 3.5).
@@ -52,6 +54,7 @@ class Keyring:
         self._newest = keys[0]
         self._signing = {key.id: key.signing for key in keys}
         self.form_keys = tuple(key.form for key in keys)
+        self.version_keys = tuple(key.version for key in keys)
         if len(self._signing) != len(keys):
             message = "secret: the same secret is listed twice"
             raise ConfigError(message)
@@ -101,4 +104,5 @@ def _derive(secret: bytes) -> _Key:
         id=urlsafe_b64encode(purpose("key id", 6)).decode("ascii"),
         signing=purpose("token signing", 32),
         form=purpose("form token", 32),
+        version=purpose("version cookie", 32),
     )

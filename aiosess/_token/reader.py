@@ -7,6 +7,7 @@ from aiosess._bounded_map import BoundedMap
 from aiosess._token.codec import LEEWAY, InvalidToken
 from aiosess._token.keys import Keyring
 from aiosess._token.token import Token
+from aiosess._token.version_cookie import newest_token
 
 
 class KnownToken:
@@ -38,13 +39,14 @@ class TokenReader:
     text. It compares ``exp`` with the time at every reading.
     """
 
-    __slots__ = ("_audience", "_keyring", "_verified")
+    __slots__ = ("_audience", "_get", "_keyring", "_verified")
 
     def __init__(self, keyring: Keyring, audience: str, size: int) -> None:
         """Remember at most ``size`` tokens."""
         self._keyring = keyring
         self._audience = audience
         self._verified: BoundedMap[bytes, KnownToken] = BoundedMap(size)
+        self._get = self._verified.get  # without another look-up for each request
 
     def read(self, text: str) -> KnownToken:
         """
@@ -58,10 +60,29 @@ class TokenReader:
             digest = sha256(text.encode("ascii")).digest()
         except UnicodeEncodeError:
             raise InvalidToken from None
-        known = self._verified.get(digest)
+        known = self._get(digest)
         if known is None:
             known = KnownToken(self._keyring.verify(text, self._audience))
             self._verified.put(digest, known)
         if known.ends_at <= time.time():
             raise InvalidToken
         return known
+
+    def read_newest(self, text: str, version: str) -> KnownToken:
+        """
+        Return the token that a cookie's value and a version cookie's value mean together, as ``read()`` does.
+
+        Raises:
+            InvalidToken: anything is wrong with the token, or it has ended; a bad version cookie changes nothing.
+
+        """
+        known = self.read(text)
+        token = newest_token(known.token, version, self._keyring.version_keys)
+        if token is known.token:
+            return known
+        digest = sha256(f"{text};{version}".encode("ascii")).digest()
+        newest = self._get(digest)
+        if newest is None:
+            newest = KnownToken(token)
+            self._verified.put(digest, newest)
+        return newest
