@@ -1,0 +1,1 @@
+"""Real browsers for tests: Chromium, Firefox and WebKit behind one small interface."""
