@@ -67,7 +67,9 @@ class SessionConfig:
     """
     How long after its first request a new token counts as kept by the browser.
 
-    For so long after aiosess minted a successor, no other request gets one.
+    For so long after aiosess minted a successor, no other request gets one. Chromium writes its cookies to the disk 30
+    seconds after a change, so the log warns at each start if the option is below 35 seconds: a browser that is killed
+    may then come back with a token that counts as replaced, and its user is signed out with a theft alarm.
     """
 
     late_window: timedelta = timedelta(minutes=10)

@@ -1,6 +1,8 @@
 """A browser that brings back an old session cookie: what the version cookie does about it, over HTTP."""
 
+import logging
 from dataclasses import replace
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -290,3 +292,16 @@ async def test_insecure_mode(dsn: str, pg: asyncpg.Connection) -> None:
         await wire.send(f"GET /me HTTP/1.1\r\nHost: site\r\nCookie: {held}; {version}\r\n\r\n".encode())
         assert (await wire.read()).user == "ada"
         assert (await row(pg))["version"] == 2
+
+
+# How long a browser may take to write its cookies
+
+
+@pytest.mark.parametrize(("seconds", "warns"), [(34.9, True), (35, False), (60, False)])
+def test_overlap_that_is_shorter_than_chromium_takes(
+    caplog: pytest.LogCaptureFixture, seconds: float, *, warns: bool
+) -> None:
+    """Below 35 seconds the log says once at start what happens to a Chromium that is killed."""
+    make_app("postgresql://nowhere", rotation_overlap=timedelta(seconds=seconds))
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [message.startswith(f"aiosess: rotation_overlap is {seconds:g} s.") for message in said] == [True] * warns
