@@ -103,7 +103,11 @@ class SessionConfig:
     """How many sessions, verified tokens and ended sessions one process remembers, of each kind."""
 
     cookie_name: str = "session"
-    """The cookie's name; the browser gets it as ``__Host-<cookie_name>``, with ``insecure_cookies`` as it is."""
+    """
+    The cookie's name; the browser gets it as ``__Host-<cookie_name>``, with ``insecure_cookies`` as it is.
+
+    A session that ends with the browser has a second one, ``__Host-<cookie_name>-version``.
+    """
 
     cookie_samesite: SameSite = "Lax"
     """The cookie's SameSite attribute: "Lax" or "Strict"."""
