@@ -155,6 +155,6 @@ class FingerprintChanged(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CookieConflicted(Event):
-    """A request carried two different session cookies, so somebody planted one; aiosess took it as anonymous."""
+    """A request had two different session or version cookies: somebody planted one; aiosess took it as anonymous."""
 
     presenter: Origin

@@ -182,7 +182,11 @@ def test_pair_is_one_known_token() -> None:
     assert pair.ends_at == read.read(text_of(FIRST)).ends_at
 
 
-@pytest.mark.parametrize("version", ["", "nonsense", encode_version(FIRST, KEY), encode_version(THIRD, b"x")])
+@pytest.mark.parametrize(
+    "version",
+    ["", "nonsense", encode_version(FIRST, KEY), encode_version(THIRD, b"x")],
+    ids=["none", "nonsense", "same", "forged"],
+)
 def test_pair_that_says_nothing_new_is_the_session_cookie(version: str) -> None:
     """Without a version cookie that counts, a token has one known token, and takes no more memory."""
     read = reader()
