@@ -31,6 +31,8 @@ _LARGEST_COUNT: Final = 2**31 - 1
 
 # RFC 6265bis 4.1.1: a cookie's name is an RFC 9110 token.
 _COOKIE_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+# A session whose cookie ends with the browser has a second cookie, named after the first.
+VERSION_SUFFIX: Final = "-version"
 # PostgreSQL cuts identifiers at 63 bytes.
 _IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _AUDIENCE: Final = re.compile(r"[\x21-\x7e]{1,64}")
@@ -68,7 +70,9 @@ class SessionConfig:
     """
     How long after its first request a new token counts as kept by the browser.
 
-    For so long after aiosess minted a successor, no other request gets one.
+    For so long after aiosess minted a successor, no other request gets one. Chromium writes its cookies to the disk 30
+    seconds after a change, so the log warns at each start if the option is below 35 seconds: a browser that is killed
+    may then come back with a token that counts as replaced, and its user is signed out with a theft alarm.
     """
 
     late_window: timedelta = timedelta(minutes=10)
@@ -102,7 +106,11 @@ class SessionConfig:
     """How many sessions, verified tokens and ended sessions one process remembers, of each kind."""
 
     cookie_name: str = "session"
-    """The cookie's name; the browser gets it as ``__Host-<cookie_name>``, with ``insecure_cookies`` as it is."""
+    """
+    The cookie's name; the browser gets it as ``__Host-<cookie_name>``, with ``insecure_cookies`` as it is.
+
+    A session that ends with the browser has a second one, ``__Host-<cookie_name>-version``.
+    """
 
     cookie_samesite: SameSite = "Lax"
     """The cookie's SameSite attribute: "Lax" or "Strict"."""
@@ -200,6 +208,8 @@ class SessionConfig:
     def _check_reserved_names(self) -> None:
         if self.cookie_name.lower().startswith(("__host-", "__secure-")):
             _refuse("cookie_name", "the __Host- prefix is added by aiosess")
+        if self.cookie_name.lower().endswith(VERSION_SUFFIX):
+            _refuse("cookie_name", f"must not end with {VERSION_SUFFIX}: version cookies are named so")
         if self.schema.startswith("pg_"):
             _refuse("schema", "names that begin with pg_ are PostgreSQL's own")
 

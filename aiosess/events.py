@@ -157,7 +157,7 @@ class FingerprintChanged(SessionEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CookieConflicted(Event):
     """
-    A request carried two different session cookies, so somebody planted one; aiosess took it as anonymous.
+    A request had two different session or version cookies, so somebody planted one; aiosess took it as anonymous.
 
     Anybody can send such requests: ten in a minute become events, and the log
     says how many more there were.

@@ -27,6 +27,10 @@ from demo.state import load_secret, load_tls
 HOST = "127.0.0.1"  # this machine only: everybody knows the passwords
 LAST_PORT = 65535
 STOP_WITHIN = 3.0  # seconds, for running requests
+FAST_WARNING = (
+    "  Tokens are replaced every 30 s: a browser that is killed may come back with an older one, "
+    "which looks like a theft."
+)
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -47,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         secret, tls = _open(options)
         with _bound_socket(options.port) as listener, _database(options.state) as dsn:
             app = make_app(dsn, secret=secret, insecure_cookies=tls is None, fast=options.fast)
-            asyncio.run(_serve(app, listener, dsn, tls))
+            asyncio.run(_serve(app, listener, dsn, tls, fast=options.fast))
             for number in STOPPING_SIGNALS:  # a second Ctrl-C must not leave the database running
                 signal.signal(number, signal.SIG_IGN)
     except (CannotStart, aiosess.ConfigError) as error:
@@ -120,7 +124,9 @@ def _database(state: Path) -> Iterator[str]:
         yield server.dsn
 
 
-async def _serve(app: web.Application, listener: socket.socket, dsn: str, tls: ssl.SSLContext | None) -> None:
+async def _serve(
+    app: web.Application, listener: socket.socket, dsn: str, tls: ssl.SSLContext | None, *, fast: bool
+) -> None:
     stop = asyncio.Event()
     for number in STOPPING_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -128,7 +134,7 @@ async def _serve(app: web.Application, listener: socket.socket, dsn: str, tls: s
     try:
         await _start(runner, dsn)
         await web.SockSite(runner, listener, ssl_context=tls).start()
-        _announce(listener.getsockname()[1], dsn, tls)
+        _announce(listener.getsockname()[1], dsn, tls, fast=fast)
         await stop.wait()
     finally:
         await runner.cleanup()
@@ -151,7 +157,7 @@ async def _start(runner: web.AppRunner, dsn: str) -> None:
         raise CannotStart(message) from error
 
 
-def _announce(port: int, dsn: str, tls: ssl.SSLContext | None) -> None:
+def _announce(port: int, dsn: str, tls: ssl.SSLContext | None, *, fast: bool) -> None:
     """Print the address of the site and the sample accounts."""
     scheme = "http" if tls is None else "https"
     lines = [
@@ -163,6 +169,7 @@ def _announce(port: int, dsn: str, tls: ssl.SSLContext | None) -> None:
         "",
         '  Sign in with two browsers, then end one session from the other on the page "Devices".',
         *(["  Your browser will warn once: the certificate was made on this machine."] if tls else []),
+        *([FAST_WARNING] if fast else []),
         "  To sign everybody out, in another terminal:",
         f"    {_revoke_all(dsn)}",
         "  Ctrl-C stops it; accounts and sessions stay for the next time.",

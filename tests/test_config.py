@@ -151,10 +151,11 @@ def test_cap_may_be_absent() -> None:
             "\ud800",
         ),
         *("__Host-session", "__host-session", "__Secure-session", "__SECURE-x"),
+        *("session-version", "-version", "a-VERSION"),
     ],
 )
 def test_cookie_name_is_a_token(name: str) -> None:
-    """cookie_name refuses names that are no RFC 9110 token, are too long, or have a prefix already."""
+    """cookie_name refuses what is no RFC 9110 token, is too long, has a prefix, or ends like a version cookie."""
     assert_refused("cookie_name", cookie_name=name)
 
 

@@ -15,6 +15,9 @@ takes longer than that is counted as "overstayed": a logout near such a request 
 lags by more than the overlap does log people out now and then, as the simulation shows. Where all spans are longer
 (``Spans.times``, ``Faults.times``), so may be the lag: with an overlap of 8 s a crash brings back the jar of some
 seconds ago.
+
+Every second browser is signed in for as long as it runs. It is a Firefox: a crash brings back a session cookie of any
+age since the sign-in, and the version cookie of now.
 """
 
 import asyncio
@@ -34,9 +37,9 @@ from aiosess._token.keys import Keyring
 from aiosess._token.token import Token
 from tests.world.app import SECRET
 from tests.world.browser import firefox
-from tests.world.jar import Jar
+from tests.world.jar import Jar, Kept, Key
 from tests.world.serve import served
-from tests.world.wire import COOKIE, Reply, Wire, request_bytes
+from tests.world.wire import COOKIE, VERSION_COOKIE, Reply, Wire, request_bytes
 
 BURST = 6  # parallel requests
 RETRY = 0.2  # seconds until a browser that was not answered asks again
@@ -288,9 +291,11 @@ class Browser(Holder):
         """Belong to a user of its own."""
         super().__init__(soak, "browser")
         self.user = f"user{number}"
+        self.is_brief = number % 2 == 1  # its session cookie ends with the browser
         self.session = ""  # its id, while signed in
         self.theft: Theft | None = None
         self._past: deque[tuple[float, Jar]] = deque()
+        self._stored: list[dict[Key, Kept]] = []  # the session cookies that it ever had
         self._pace = soak.random.choice([0.03, 0.5, 5])
 
     async def run(self) -> None:
@@ -311,7 +316,8 @@ class Browser(Holder):
                 await self.soak.over.wait()
 
     async def _login(self) -> None:
-        login = request_bytes(f"/login/{self.user}", f"User-Agent: {self.agent}".encode(), method="POST")
+        target = f"/login/{self.user}" + "?brief" * self.is_brief
+        login = request_bytes(target, f"User-Agent: {self.agent}".encode(), method="POST")
         while True:
             try:
                 reply = await self.soak.fleet.ask(login)
@@ -325,6 +331,7 @@ class Browser(Holder):
             self.jar.take(header)
         self.session = str(_read(self.jar.header().partition("=")[2]).session_id)
         self._past = deque([(monotonic(), deepcopy(self.jar))])
+        self._stored = [self._ending_with_it()]
         self.story.clear()
         self.note(f"signs in with {_named(self.jar.header())}")
         self.soak.count("logins")
@@ -332,7 +339,11 @@ class Browser(Holder):
     def took(self) -> None:
         """Have the new cookie in memory, and later on disk."""
         self._past.append((monotonic(), deepcopy(self.jar)))
+        self._stored.append(self._ending_with_it())
         self._maybe_crash(self.soak.faults.crash_with_new_cookie)
+
+    def _ending_with_it(self) -> dict[Key, Kept]:
+        return {key: kept for key, kept in self.jar.kept.items() if kept.ends_at is None}
 
     def _maybe_crash(self, share: float) -> None:
         if self.soak.random.random() < share:
@@ -344,14 +355,27 @@ class Browser(Holder):
         if self.life != life:
             return
         self.life += 1
+        self.soak.count("crashes")
+        if self.is_brief:
+            self._bring_back(self.soak.random.choice(self._stored))
+        else:
+            self._fall_back()
+        self.note(f"crashes back to {_named(self.jar.header())}")
+
+    def _bring_back(self, stored: dict[Key, Kept]) -> None:
+        """Have a session cookie of any age, and what is on the disk at once."""
+        if stored != self._ending_with_it():
+            self.soak.count("crashes that brought an old session cookie back")
+        self.jar.kept = stored | self.jar.lasting()
+
+    def _fall_back(self) -> None:
+        """Have the jar of some moment ago."""
         saved_at = monotonic() - self.soak.random.uniform(0, self.soak.faults.disk_lag)
         jar = next((jar for at, jar in reversed(self._past) if at <= saved_at), self._past[0][1])
-        self.soak.count("crashes")
         if jar != self.jar:
             self.soak.count("crashes that took a cookie back")
         self.jar = deepcopy(jar)
         self._past = deque([(monotonic(), jar)])
-        self.note(f"crashes back to {_named(self.jar.header())}")
 
     def out(self) -> None:
         """Be logged out: by a thief's doing, or without a reason."""
@@ -367,7 +391,8 @@ class Thief(Holder):
     """
     Who has copied a browser's jar, and asks every few seconds; half of them with the same cookie for ever.
 
-    Those call themselves another browser each time, so that they are another client.
+    Those call themselves another browser each time, so that they are another client. Some have the session cookie
+    without the version cookie.
     """
 
     agent = firefox(128)
@@ -376,6 +401,8 @@ class Thief(Holder):
         """Copy the jar as it is."""
         super().__init__(soak, "thief")
         self.user, self.jar = victim.user, deepcopy(victim.jar)
+        if soak.random.random() < 0.5:
+            self.jar.kept.pop((VERSION_COOKIE, None, "/"), None)
         self.keeps = soak.random.random() < 0.5
         self.story = victim.story
         self.theft = victim.theft = Theft(victim.session, monotonic())
@@ -530,6 +557,6 @@ def _read(text: str) -> Token:
 
 
 def _named(text: str) -> str:
-    """Name a token, by its id: of a Cookie header, or of a cookie's value."""
-    text = text.removeprefix(f"{COOKIE}=")
-    return _read(text).id if text else ""
+    """Name a token, by its id: of a cookie's value, or of a Cookie header, where the version cookie names another."""
+    text, _, version = text.removeprefix(f"{COOKIE}=").partition(f"; {VERSION_COOKIE}=")
+    return " ".join([_read(text).id, *version.split(".")[1:2]]) if text else ""

@@ -6,6 +6,7 @@ write to one journal: a line that is appended in one write stays whole, and stay
 """
 
 import json
+import logging
 import os
 import sys
 from datetime import datetime, timedelta
@@ -62,6 +63,7 @@ def main() -> None:
     journal = Journal(spans.pop("journal"))
     # The verdict is no part of any answer, and events tell of a few verdicts only.
     admission.judge = journal.judge  # type: ignore[attr-defined]  # it is imported there, not exported
+    logging.getLogger("aiosess").setLevel(logging.ERROR)  # short spans are warned of at each start
     options = {name: timedelta(seconds=seconds) for name, seconds in spans.items()}
     serve(make_app(dsn, on_event=journal.tell, **options))
 

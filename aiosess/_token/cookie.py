@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiosess.config import SessionConfig
+from aiosess.config import VERSION_SUFFIX, SessionConfig
 
 HOST_PREFIX = "__Host-"
 MAX_HEADERS: Final = 16 * 1024  # characters of all Cookie headers; servers usually take 8,000 of a request's whole head
@@ -50,6 +50,10 @@ class Cookie:
         """Return the cookie of a configuration (ASVS 5.0, 3.3.1 to 3.3.4)."""
         prefix, secure = ("", "") if config.insecure_cookies else (HOST_PREFIX, "; Secure")
         return cls(f"{prefix}{config.cookie_name}", f"{secure}; HttpOnly; SameSite={config.cookie_samesite}")
+
+    def of_version(self) -> "Cookie":
+        """Return the version cookie that goes with this cookie; see ``version_cookie``."""
+        return Cookie(f"{self.name}{VERSION_SUFFIX}", self.attributes)
 
     def read(self, headers: Sequence[str]) -> str | None:
         """

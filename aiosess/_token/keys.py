@@ -33,6 +33,7 @@ class _Key:
     header: str = field(repr=False)
     signing: bytes = field(repr=False)
     form: bytes = field(repr=False)
+    version: bytes = field(repr=False)
 
 
 class Keyring:
@@ -45,6 +46,7 @@ class Keyring:
 
     Attributes:
         form_keys: The keys of form tokens; the first one makes them, all verify.
+        version_keys: The keys of version cookies; the same holds for them.
 
     Raises:
         ConfigError: a secret is too short, looks like a PEM or JWK (RFC 8725, 3.5), or cannot be random: it has fewer
@@ -63,6 +65,7 @@ class Keyring:
         self._first = keys[0]
         self._signing = {key.header: key.signing for key in keys}
         self.form_keys = tuple(key.form for key in keys)
+        self.version_keys = tuple(key.version for key in keys)
         if len(self._signing) != len(keys):
             message = "secret: the same secret is listed twice"
             raise ConfigError(message)
@@ -126,4 +129,5 @@ def _derive(secret: bytes) -> _Key:
         header=header_of(urlsafe_b64encode(purpose("key id", 6)).decode("ascii")),
         signing=purpose("token signing", 32),
         form=purpose("form token", 32),
+        version=purpose("version cookie", 32),
     )

@@ -7,6 +7,7 @@ from aiosess._bounded_map import BoundedMap
 from aiosess._token.codec import LEEWAY, InvalidToken
 from aiosess._token.keys import Keyring
 from aiosess._token.token import Token
+from aiosess._token.version_cookie import newest_token
 
 
 class KnownToken:
@@ -45,7 +46,7 @@ class TokenReader:
         self._keyring = keyring
         self._audience = audience
         self._verified: BoundedMap[bytes, KnownToken] = BoundedMap(size)
-        self._get = self._verified.get
+        self._get = self._verified.get  # without another look-up for each request
 
     def read(self, text: str) -> KnownToken:
         """
@@ -66,3 +67,22 @@ class TokenReader:
         if known.ends_at <= time.time():
             raise InvalidToken
         return known
+
+    def read_newest(self, text: str, version: str) -> KnownToken:
+        """
+        Return the token that a cookie's value and a version cookie's value mean together, as ``read()`` does.
+
+        Raises:
+            InvalidToken: anything is wrong with the token, or it has ended; a bad version cookie changes nothing.
+
+        """
+        known = self.read(text)
+        token = newest_token(known.token, version, self._keyring.version_keys)
+        if token is known.token:
+            return known
+        digest = sha256(f"{text};{version}".encode("ascii")).digest()
+        newest = self._get(digest)
+        if newest is None:
+            newest = KnownToken(token)
+            self._verified.put(digest, newest)
+        return newest

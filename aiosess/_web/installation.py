@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from importlib.metadata import distributions
 from typing import Any, Final
 
@@ -44,6 +45,7 @@ Source = str | Pool | web.AppKey[Any]
 MAX_COOKIE_BYTES: Final = 512
 CONNECT_AGAIN_EVERY: Final = 1.0  # seconds
 MINUTE: Final = 60.0  # seconds
+COOKIES_ON_DISK_WITHIN: Final = timedelta(seconds=35)  # Chromium writes them 30 s after a change
 
 _COOKIE_NAME: Final = web.AppKey("aiosess_cookie_name", str)
 
@@ -193,5 +195,12 @@ def _checked_cookie(keyring: Keyring, config: SessionConfig) -> Cookie:
             "aiosess: INSECURE COOKIES: %r is sent over plain http and can be read and planted by anybody on the way. "
             "Never do this outside of development on this machine.",
             cookie.name,
+        )
+    if config.rotation_overlap < COOKIES_ON_DISK_WITHIN:
+        log.warning(
+            "aiosess: rotation_overlap is %g s. Chromium writes cookies to the disk 30 s after a change: below %g s, a "
+            "browser that is killed may be taken for a thief. Do this in tests and demos only.",
+            config.rotation_overlap.total_seconds(),
+            COOKIES_ON_DISK_WITHIN.total_seconds(),
         )
     return cookie

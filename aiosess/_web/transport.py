@@ -15,6 +15,7 @@ from aiosess._token.cookie import Cookie, CookieConflict, TooManyCookies
 from aiosess._token.keys import Keyring
 from aiosess._token.reader import KnownToken, TokenReader
 from aiosess._token.token import Token
+from aiosess._token.version_cookie import encode_version
 from aiosess._web.caching import forbid_caching
 from aiosess._web.visit import Visit
 from aiosess.config import SessionConfig
@@ -35,10 +36,12 @@ class CookieTransport:
         limit: LogLimit,
     ) -> None:
         """Use this cookie, sign with these keys, and tell of conflicts as far as the limit allows."""
-        self._cookie = cookie
+        self._cookie, self._read_value = cookie, cookie.read
+        self._version_cookie = cookie.of_version()
+        self._version_name = self._version_cookie.name
         self._keyring = keyring
-        self._read_cookie = cookie.read
-        self._read_token = TokenReader(keyring, config.audience, config.max_held_sessions).read
+        self._reader = TokenReader(keyring, config.audience, config.max_held_sessions)
+        self._read_token = self._reader.read
         self._signals = signals
         self._clock = clock
         self._config = config
@@ -50,8 +53,13 @@ class CookieTransport:
         if cookies is None:
             return None
         try:
-            text = self._read_cookie(cookies)
-            return None if text is None else self._read_token(text)
+            text = self._read_value(cookies)
+            if text is None:
+                return None
+            for header in cookies:
+                if self._version_name in header:
+                    return self._reader.read_newest(text, self._version_cookie.read(cookies) or "")
+            return self._read_token(text)
         except CookieConflict:
             self._tell_conflict(visit)
         except TooManyCookies:
@@ -68,19 +76,28 @@ class CookieTransport:
             self._signals.happened.send(events.CookieConflicted(at=self._clock.now(), presenter=presenter))
 
     def send_token(self, visit: Visit, token: Token, *, remember: bool) -> None:
-        """Send a token with the response."""
+        """Send a token with the response, and a version cookie if the token ends with the browser."""
         text = self._keyring.sign(token, self._config.audience)
-        max_age = max(0, token.expires_at - int(time())) if remember else None
-        visit.send(self._cookie.name, self._cookie.write(text, max_age))
+        max_age = max(0, token.expires_at - int(time()))
+        visit.send(self._cookie.name, self._cookie.write(text, max_age if remember else None))
+        if token.version == 1:  # a login: no older token of the session can come back, and what is there is another's
+            self._delete(self._version_cookie, visit)
+        elif not remember:
+            version = encode_version(token, self._keyring.version_keys[0])
+            visit.send(self._version_name, self._version_cookie.write(version, max_age))
 
     def delete_cookie(self, visit: Visit) -> None:
-        """Send the deletion of the cookie, if the request brought one, good or bad, or one was about to be sent."""
-        if self._cookie.name in visit.outgoing or self._is_presented(visit):
-            visit.send(self._cookie.name, self._cookie.clear())
+        """Send the deletion of each cookie, if the request brought one, good or bad, or one was about to be sent."""
+        self._delete(self._cookie, visit)
+        self._delete(self._version_cookie, visit)
 
-    def _is_presented(self, visit: Visit) -> bool:
+    def _delete(self, cookie: Cookie, visit: Visit) -> None:
+        if cookie.name in visit.outgoing or self._is_presented(cookie, visit):
+            visit.send(cookie.name, cookie.clear())
+
+    def _is_presented(self, cookie: Cookie, visit: Visit) -> bool:
         try:
-            return self._cookie.read(visit.headers.getall(COOKIE, ())) is not None
+            return cookie.read(visit.headers.getall(COOKIE, ())) is not None
         except (CookieConflict, TooManyCookies):
             return True
 

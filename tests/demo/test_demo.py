@@ -474,6 +474,7 @@ async def test_fast_demo_tells_how_to_see_a_theft(demo: Demo, demo_dsn: str, sta
     await slow.sign_in()
     assert "Steal a session" not in await slow.text("/")
     with Demo(state, "--fast", dsn=demo_dsn) as fast:
+        assert re.search(r"a browser that is killed .* looks like a theft\.\n", fast.banner)
         browser = browse(fast)
         await browser.sign_in()
         page = await browser.text("/")

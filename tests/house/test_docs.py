@@ -10,6 +10,7 @@ import pytest
 from aiosess._row import Row
 from aiosess._token.rotation import Meaning, judge
 from aiosess._token.token import Token
+from aiosess._token.version_cookie import Place, at_place
 from aiosess.config import SessionConfig
 from tests.world.statements import Stored, rotated, written
 from tests.world.tokens import FIRST, OTHER_HASH, SECRET_HASH, START, at, token
@@ -75,6 +76,7 @@ class Replay:
     row: Stored | None = field(default_factory=lambda: replace(FIRST, token_id="A1", holder="Owner"))
     tokens: dict[str, Token] = field(default_factory=lambda: {"A1": token("A1", 1, None)})
     holds: dict[str, str] = field(default_factory=lambda: {"Owner": "A1"})
+    versions: dict[str, str] = field(default_factory=dict)  # whose version cookie names another token than that
     ever_held: set[tuple[str, str]] = field(default_factory=lambda: {("Owner", "A1")})
     history: list[tuple[int, Stored | None]] = field(default_factory=list)
 
@@ -88,6 +90,17 @@ class Replay:
         before = described(self.row, now)
         verdict, answered = "-", "-"
         match does.split(" "):
+            case ["sends", name, "with", "the", "version", "of", newest]:
+                assert (self.holds[who], self.versions[who]) == (name.strip("`"), newest.strip("`"))
+                meant = self.tokens[self.versions[who]]
+                place = Place(meant.version, meant.id, meant.parent_id)
+                verdict, answered = self._send(now, who, at_place(self.tokens[self.holds[who]], place), answer, "")
+            case ["is", "killed,", "has", name, "with", "the", "version", "of", newest]:
+                self._hold(who, name.strip("`"))
+                self.versions[who] = newest.strip("`")
+            case ["copies", name, "from", "the", "session", "store"]:
+                assert ("Owner", name.strip("`")) in self.ever_held
+                self._hold(who, name.strip("`"))
             case ["sends", name, *calls]:
                 assert (who, name.strip("`,")) in self.ever_held, "nobody sends what they never had"
                 verdict, answered = self._send(now, who, self.tokens[name.strip("`,")], answer, " ".join(calls))
@@ -100,7 +113,11 @@ class Replay:
             case _:
                 pytest.fail(f"unknown words: {does}")
         self.history.append((when, self.row))
-        return before, verdict, answered, ", ".join(f"{party} `{name}`" for party, name in self.holds.items())
+        return before, verdict, answered, ", ".join(map(self._held, self.holds))
+
+    def _held(self, party: str) -> str:
+        version = f" with the version of `{self.versions[party]}`" if party in self.versions else ""
+        return f"{party} `{self.holds[party]}`{version}"
 
     def _send(self, now: datetime, who: str, sent: Token, answer: str, how: str) -> tuple[str, str]:
         if self.row is None:
@@ -129,6 +146,7 @@ class Replay:
 
     def _hold(self, who: str, name: str) -> None:
         self.holds[who] = name
+        self.versions.pop(who, None)
         self.ever_held.add((who, name))
 
 

@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 import pytest
 
 from aiosess._row import Retired
-from aiosess._token import rotation
+from aiosess._token import rotation, version_cookie
 from aiosess._token.rotation import MAX_RETIRED, Meaning
+from aiosess._token.version_cookie import Place
 from aiosess.config import SessionConfig
 from tests.world import statements
 from tests.world.statements import Stored
@@ -79,6 +80,9 @@ class Known(NamedTuple):
 LOGIN: Final = Known(CURRENT, GONE, 0, 0, 0, 0, "O", NOBODY, NOBODY, GONE, 0, ())
 FIRST: Final = Copy(CURRENT, 0, GONE)
 DEAD: Final = Copy(GONE, -1, GONE)  # whatever is reuse from now on
+# The same, where it matters which of two is older; no version cookie at all is as good as the oldest.
+NONE: Final = Copy(GONE, -2, GONE)
+OF_VERSION: Final = {0: Copy(GONE, 0, GONE), -1: DEAD, -2: NONE}
 
 
 class Outcome(NamedTuple):
@@ -87,6 +91,21 @@ class Outcome(NamedTuple):
     known: Known
     grown: int
     successor: Copy | None
+
+
+def newest(session: Copy, version: Copy) -> Copy:
+    """Return the token that a session cookie and a version cookie mean together."""
+    place = Place(VERSION + version.version, str(version.id), str(version.parent))
+    meant = version_cookie.at_place(token(str(session.id), VERSION + session.version, str(session.parent)), place)
+    return version if meant.id == place.id and meant.version == place.version else session
+
+
+def by_age(names: dict[Copy, Copy], grown: int) -> dict[Copy, Copy]:
+    """Tell the dead ones among canonical names by which is older."""
+    return {
+        copy: OF_VERSION[max(copy.version - grown, NONE.version)] if name == DEAD else name
+        for copy, name in names.items()
+    }
 
 
 @dataclass

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from aiosess._token.rotation import Meaning
-from tests.rotation.explore import FIRST, LOGIN, Copy, Known, Server
+from tests.rotation.explore import FIRST, LOGIN, NONE, Copy, Known, Server, by_age, newest
 
 ACCEPTED = frozenset(Meaning) - {Meaning.REUSE, Meaning.INVALID, Meaning.AHEAD}
 
@@ -27,6 +27,9 @@ class Faults:
         slow_responses: Responses take their part of it.
         loses: Any response may vanish.
         crashes: The jar falls back to what it held less than this ago.
+        stores: The session cookie ends with the browser. A crash brings back one of any age, and the version cookie
+            of less than ``crashes`` ago (0: the last one).
+        onward: The store brings back no session cookie older than one that it brought back before.
         marks: Settled marks may be lost, or written at any time later.
         clients: What the requests may come from.
 
@@ -36,6 +39,8 @@ class Faults:
     slow_responses: bool = False
     loses: bool = False
     crashes: int = 0
+    stores: bool = False
+    onward: bool = False
     marks: bool = False
     clients: tuple[str, ...] = ("O",)
 
@@ -50,13 +55,24 @@ class Was(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """The row, the jar, what was in the jar, responses under way with their ages, and the age of an unwritten mark."""
+    """
+    The row, the jar, what was in the jar, responses under way with their ages, and the age of an unwritten mark.
+
+    If the cookie ends with the browser: the version cookie, and every session cookie that a store may bring back.
+    """
 
     known: Known
     jar: Copy
     past: tuple[Was, ...] = ()
     flying: tuple[tuple[Copy, int], ...] = ()
     mark: int = -1
+    version: Copy = NONE
+    stored: tuple[Copy, ...] = ()
+
+    @property
+    def sent(self) -> Copy:
+        """The token that the browser's next request means."""
+        return newest(self.jar, self.version)
 
 
 Step = tuple[str, Owner | None]
@@ -71,7 +87,7 @@ class Search:
 
     def run(self) -> tuple[int, list[str]]:
         """Return the number of states, and the shortest schedule that logs the owner out, if there is one."""
-        first = Owner(LOGIN, FIRST)
+        first = Owner(LOGIN, FIRST, stored=(FIRST,) * self.faults.stores)
         before: dict[Owner, tuple[Owner, str] | None] = {first: None}
         queue = deque([first])
         while queue:
@@ -87,21 +103,30 @@ class Search:
     def steps(self, state: Owner) -> Iterator[Step]:
         """Yield what may happen next; None: the owner is out."""
         for client in self.faults.clients:
-            yield from self._arrive(state, state.jar, client, "jar", is_cut=False)
+            yield from self._arrive(state, state.sent, client, "jar", is_cut=False)
             for place, was in enumerate(state.past):
                 if was.request:
                     yield from self._arrive(state, was.copy, client, f"old{place}", is_cut=was.is_cut)
         for place, (copy, age) in enumerate(state.flying):
             flying = state.flying[:place] + state.flying[place + 1 :]
             yield f"response of {age} ago arrives", self._received(state._replace(flying=flying), copy, age)
-        for place, was in enumerate(state.past):
-            if was.disk:
-                yield f"crash: jar is old{place}", self._crashed(state, was.copy)
+        yield from self._crash(state)
         if state.mark >= 0:
             known = state.known._replace(settled=min(state.mark, self.server.spans.overlap))
             yield "the mark is written", self._named(state._replace(known=known, mark=-1), 0)
         if all(age + 1 < self.faults.within for _, age in state.flying):
             yield "+1", self._later(state)
+
+    def _crash(self, state: Owner) -> Iterator[Step]:
+        on_disk = [(f"old{place}", was.copy) for place, was in enumerate(state.past) if was.disk]
+        if not self.faults.stores:
+            for name, copy in on_disk:
+                yield f"crash: jar is {name}", self._crashed(state, copy, NONE)
+            return
+        for name, version in [("the last", state.version), *on_disk]:
+            for session in state.stored:
+                what = f"crash: session cookie of {session.version:+}, version cookie is {name}"
+                yield what, self._crashed(state, session, version)
 
     def _arrive(self, state: Owner, copy: Copy, client: str, name: str, *, is_cut: bool) -> Iterator[Step]:
         meaning, settles, outcomes = self.server.present(state.known, copy, client)
@@ -134,14 +159,19 @@ class Search:
         """Put a successor into the jar; what left before has so much less time."""
         left = max(self.faults.within - age, 0)
         past = [was if was.is_cut else was._replace(request=min(was.request, left)) for was in state.past]
-        past.append(Was(state.jar, left, self.faults.crashes, is_cut=False))
-        return self._named(state._replace(jar=copy, past=tuple(past)), 0)
+        after = state._replace(jar=copy)
+        if self.faults.stores:
+            past.append(Was(state.version, 0, self.faults.crashes, is_cut=False))
+            after = after._replace(version=copy, stored=(*state.stored, copy))
+        past.append(Was(state.sent, left, 0 if self.faults.stores else self.faults.crashes, is_cut=False))
+        return self._named(after._replace(past=tuple(past)), 0)
 
-    def _crashed(self, state: Owner, copy: Copy) -> Owner:
+    def _crashed(self, state: Owner, session: Copy, version: Copy) -> Owner:
         """Go back to what was on disk; requests are still under way, and nobody waits for responses."""
         past = [was._replace(disk=0, is_cut=True) for was in state.past]
-        past.append(Was(state.jar, self.faults.within, 0, is_cut=True))
-        return self._named(state._replace(jar=copy, past=tuple(past), flying=()), 0)
+        past.append(Was(state.sent, self.faults.within, 0, is_cut=True))
+        after = state._replace(jar=session, version=version, past=tuple(past), flying=())
+        return self._named(after._replace(stored=(session,)) if self.faults.onward else after, 0)
 
     def _later(self, state: Owner) -> Owner:
         past = tuple(was._replace(request=max(was.request - 1, 0), disk=max(was.disk - 1, 0)) for was in state.past)
@@ -154,8 +184,10 @@ class Search:
         """Return the state under canonical names; what can do nothing more is left out, and the same token once."""
         past = sorted((was for was in state.past if was.request or was.disk), key=lambda was: (was[1:], was.copy))
         flying = sorted(state.flying, key=lambda each: each[1])
-        copies = [state.jar, *(was.copy for was in past), *(copy for copy, _ in flying)]
+        pair = [state.jar, state.version, *state.stored]
+        copies = [*pair, *(was.copy for was in past), *(copy for copy, _ in flying)]
         known, names = self.server.canonical(state.known, grown, copies)
+        names = by_age(names, grown)
         merged: dict[tuple[Copy, bool], Was] = {}
         for copy, request, disk, is_cut in past:
             same = merged.get((names[copy], is_cut), Was(copy, 0, 0, is_cut))
@@ -167,6 +199,8 @@ class Search:
             tuple(sorted(merged.values())),
             tuple(sorted((names[copy], age) for copy, age in flying)),
             state.mark if known.settled < 0 else -1,
+            names[state.version],
+            tuple(sorted({names[copy] for copy in state.stored})),
         )
 
 

@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from aiosess._token.rotation import Meaning
-from tests.rotation.explore import DEAD, ENDLESS, FIRST, LOGIN, Copy, Known, Outcome, Server
+from tests.rotation.explore import (
+    DEAD,
+    ENDLESS,
+    FIRST,
+    LOGIN,
+    NONE,
+    Copy,
+    Known,
+    Outcome,
+    Server,
+    by_age,
+    newest,
+)
 
 # One digest may be the holder's and one is not; a third would be told from the second by nothing that matters.
 STRANGERS: Final = ("X", "Y")
@@ -28,6 +40,8 @@ class Parties:
         keeps: So many tokens the thief remembers.
         clients: What the thief's requests may come from; O is the client of the login.
         home: What the owner's requests come from.
+        stores: The session cookie ends with the browser; any that there was may come back, as often as it likes. The
+            thief has copied both cookies, or the session cookie alone, perhaps one that had been replaced already.
 
     """
 
@@ -36,16 +50,28 @@ class Parties:
     keeps: int = 2
     clients: tuple[str, ...] = STRANGERS
     home: str = "O"
+    stores: bool = False
 
 
 class Theft(NamedTuple):
-    """The row, the owner's jar and pause, the thief's tokens and pause (-1: nothing was stolen yet)."""
+    """
+    The row, the owner's jar and pause, the thief's tokens and pause (-1: nothing was stolen yet).
+
+    If the cookie ends with the browser, the jar is its version cookie, and the rest is what its store may bring back.
+    """
 
     known: Known
     jar: Copy
     paused: int
     loot: tuple[Copy, ...] = ()
     waits: int = -1
+    session: Copy = FIRST
+    stored: tuple[Copy, ...] = ()
+
+    @property
+    def sent(self) -> Copy:
+        """The token that the owner's next request means."""
+        return newest(self.session, self.jar) if self.stored else self.jar
 
 
 class Step(NamedTuple):
@@ -109,8 +135,10 @@ class Chase:
 
     def thefts(self) -> list[Theft]:
         """Return all states in which the cookie may be copied: those that an owner alone gets to."""
-        alone = self._reach([Theft(LOGIN, FIRST, 0)])
-        return sorted({self._named(each._replace(loot=(each.jar,), waits=0), 0) for each in alone})
+        stores = self.parties.stores
+        alone = self._reach([Theft(LOGIN, NONE if stores else FIRST, 0, stored=(FIRST,) * stores)])
+        stolen = [(each, copy) for each in alone for copy in {each.sent, *each.stored}]
+        return sorted({self._named(each._replace(loot=(copy,), waits=0), 0) for each, copy in stolen})
 
     def _reach(self, begins: Iterable[Theft]) -> dict[Theft, list[Step]]:
         """Return all states that may follow, and what may happen in each."""
@@ -146,7 +174,9 @@ class Chase:
     def steps(self, state: Theft) -> Iterator[Step]:
         """Yield what may happen next."""
         yield self._owner(state)
-        for copy in state.loot if state.waits >= 0 else ():
+        for session in state.stored:
+            yield Step("owner: session cookie comes back", 0, state._replace(session=session))
+        for copy in self._meant(state.loot) if state.waits >= 0 else ():
             for client in self.parties.clients:
                 yield from self._thief(state, copy, client)
         if state.paused < self.parties.owner and state.waits < self.parties.thief:
@@ -154,12 +184,18 @@ class Chase:
             later = state._replace(known=self.server.later(state.known), paused=state.paused + 1, waits=waits)
             yield Step("+1", 1, self._named(later, 0))
 
+    def _meant(self, loot: tuple[Copy, ...]) -> set[Copy]:
+        """Return the tokens that the thief can present: also a session cookie with the version cookie of another."""
+        return {newest(session, version) for session in loot for version in (NONE, *loot)}
+
     def _owner(self, state: Theft) -> Step:
-        meaning, _, outcomes = self.server.present(state.known, state.jar, self.parties.home)
+        meaning, _, outcomes = self.server.present(state.known, state.sent, self.parties.home)
         if meaning is Meaning.REUSE:
             return Step("owner: reuse", 0, None)
         known, grown, successor = outcomes[0]
         after = state._replace(known=known, paused=0, jar=successor or state.jar)
+        if successor and state.stored:
+            after = after._replace(session=successor, stored=(*state.stored, successor))
         what = f"owner: {meaning.value}" + (", gets a successor" if successor else "")
         return Step(what, 0, self._named(after, grown))
 
@@ -193,9 +229,14 @@ class Chase:
             return copy.id != state.known.current, copy.version, copy.parent, ages.get(copy.id, -1)
 
         loot = sorted(set(state.loot), key=kind)
-        known, names = self.server.canonical(_renamed(state.known), grown, [state.jar, *loot])
+        copies = [state.jar, *loot, *((state.session, *state.stored) if state.stored else ())]
+        known, names = self.server.canonical(_renamed(state.known), grown, copies)
         kept = sorted({names[copy] for copy in loot} - {DEAD})
-        return state._replace(known=known, jar=names[state.jar], loot=tuple(kept))
+        if not state.stored:
+            return state._replace(known=known, jar=names[state.jar], loot=tuple(kept))
+        names = by_age(names, grown)
+        stored = tuple(sorted({names[copy] for copy in state.stored}))
+        return Theft(known, names[state.jar], state.paused, tuple(kept), state.waits, names[state.session], stored)
 
 
 def _renamed(known: Known) -> Known:

@@ -25,7 +25,7 @@ from tests.world.databases import cut_connections
 from tests.world.jar import Jar, Kept, Key
 from tests.world.site import Site, visit
 from tests.world.waiting import Gate, eventually
-from tests.world.wire import COOKIE, Reply, Wire, request_bytes, set_cookies
+from tests.world.wire import COOKIE, VERSION_COOKIE, Reply, Wire, request_bytes, set_cookies
 
 KEYS = Keyring([NEW_SECRET, SECRET])
 FRESH_WITHIN = timedelta(hours=1)
@@ -69,17 +69,26 @@ class Home:
 
 @dataclass
 class Profile:
-    """A browser's cookies and where it is signed in, and what of both is on disk."""
+    """A browser's cookies and where it is signed in, and what of both is on disk, or ever was in its session store."""
 
     jar: Jar = field(default_factory=Jar)
     home: Home | None = None
     disk: tuple[dict[Key, Kept], Home | None] = field(default_factory=lambda: ({}, None))
+    stores: list[tuple[dict[Key, Kept], Home | None]] = field(default_factory=list)
     changed_at: float = 0.0
 
     @property
     def value(self) -> str | None:
         """The session cookie's value."""
-        kept = self.jar.kept.get((COOKIE, None, "/"))
+        return self._value(COOKIE)
+
+    @property
+    def version(self) -> str | None:
+        """The version cookie's value."""
+        return self._value(VERSION_COOKIE)
+
+    def _value(self, name: str) -> str | None:
+        kept = self.jar.kept.get((name, None, "/"))
         return None if kept is None else kept.value
 
     def take(self, reply: Reply, now: float) -> None:
@@ -96,6 +105,19 @@ class Profile:
         """Go back to what is on disk."""
         (kept, self.home), self.changed_at = self.disk, now
         self.jar.kept = dict(kept)
+
+    def store(self) -> None:
+        """Write to the session store what ends with the browser."""
+        brief = {key: kept for key, kept in self.jar.kept.items() if kept.ends_at is None}
+        if brief:
+            self.stores.append((brief, self.home))
+
+    def bring_back(self, which: int, now: float) -> None:
+        """Go back to what is on disk, with a session store of any age; what is on disk comes first."""
+        self.crash(now)
+        if self.stores and self.value is None:
+            brief, self.home = self.stores[which % len(self.stores)]
+            self.jar.kept |= brief
 
 
 @dataclass
@@ -232,20 +254,20 @@ class Fleet:
             done = False
         return web.json_response({"id": seen and str(seen.id), "fresh": fresh, "done": done})
 
-    async def ask(self, where: int, agent: str, token: str | None, what: str, **query: str) -> Answer:
+    async def ask(self, where: int, agent: str, cookies: str, what: str, **query: str) -> Answer:
         """Send a request to one of the applications, on a connection that is kept alive."""
-        wire = await self._send(where, agent, token, what, query)
+        wire = await self._send(where, agent, cookies, what, query)
         answer = _answer(await wire.read())
         self._idle[where].append(wire)
         return answer
 
     async def open(
-        self, where: int, agent: str, token: str | None, what: str, **query: str
+        self, where: int, agent: str, cookies: str, what: str, **query: str
     ) -> Callable[[], Awaitable[Answer]]:
         """Send a request whose handler waits after the check; what is returned lets it go on and gets its answer."""
         number, gate = str(next(self._numbers)), Gate()
         self._gates[number] = gate
-        wire = await self._send(where, agent, token, what, query | {"gate": number})
+        wire = await self._send(where, agent, cookies, what, query | {"gate": number})
         async with asyncio.timeout(60):
             await gate.entered.wait()
 
@@ -258,12 +280,12 @@ class Fleet:
 
         return finish
 
-    async def _send(self, where: int, agent: str, token: str | None, what: str, query: dict[str, str]) -> Wire:
+    async def _send(self, where: int, agent: str, cookies: str, what: str, query: dict[str, str]) -> Wire:
         idle = self._idle[where]
         wire = idle.pop() if idle else await self.sites[where].wire()
         headers = [f"User-Agent: {agent}".encode()]
-        if token is not None:
-            headers.append(f"Cookie: {COOKIE}={token}".encode())
+        if cookies:
+            headers.append(f"Cookie: {cookies}".encode())
         await wire.send(request_bytes(f"/act/{what}?{urlencode(query)}", *headers, method="POST"))
         return wire
 

@@ -12,8 +12,8 @@ P5  a late token is never fresh and gets no successor; a current one is fresh on
 P2 is promised for one kind of fault at a time, so each example has a kind (rotation_sim.py has the same ones); with
 "all" of them at once P2 is not asked for. What the kinds may do is what the protocol's spans are made for: a response
 or request is late by less than half the lease, a buffered upload by less than late_window, a crash takes back less than
-rotation_overlap. Every thief is another client than the owner; some throw away what they get, and are another client
-with each request (another User-Agent).
+rotation_overlap. A session store brings back a cookie of any age that ends with the browser. Every thief is another
+client than the owner; some throw away what they get, and are another client with each request (another User-Agent).
 """
 
 import asyncio
@@ -36,6 +36,7 @@ from aiosess import SessionNotFound, events
 from aiosess._token.token import Token
 from tests.rotation.fleet import FRESH_WITHIN, Answer, Fleet, Home, Life, Profile, read
 from tests.world.browser import firefox
+from tests.world.wire import COOKIE, VERSION_COOKIE
 
 LATE = 600.0  # seconds: the default of late_window
 SLOW, UPLOAD, FLUSH = 250.0, 500.0, 55.0  # seconds: slowest message, longest upload, cookies reach the disk
@@ -43,7 +44,7 @@ SLACK = 5.0  # seconds that an example may take of its own
 HOUR = FRESH_WITHIN.total_seconds()
 SPANS = (5, 19, 61, 130, 610, 1000, 1000, 86_400)
 
-KINDS = ("loss", "slow", "upload", "crash", "restore", "all")
+KINDS = ("loss", "slow", "upload", "crash", "store", "restore", "all")
 ENDS = {"logout", "logout_all", "logout_other", "revoke"}
 RENEWS = {"login", "rotate", "reauthenticated"}
 CHANGES = ENDS | RENEWS
@@ -83,6 +84,9 @@ class Asked:
     A request: who sent it with which token, and what the model knew when it reached an application.
 
     Attributes:
+        text: The session cookie's value.
+        version: The version cookie's value.
+        token: The token that both mean.
         home: Where its browser was signed in when it was sent.
         raced: Somebody ended all sessions of its user meanwhile.
         number: How many groups of requests were answered before.
@@ -92,6 +96,8 @@ class Asked:
     client: Client
     where: int
     text: str | None
+    version: str | None
+    token: Token | None
     what: str
     query: dict[str, str]
     home: Home | None
@@ -108,9 +114,10 @@ class Asked:
     user: str = ""
 
     @property
-    def token(self) -> Token | None:
-        """The token that it carries."""
-        return None if self.text is None else read(self.text)
+    def cookies(self) -> str:
+        """The Cookie header's value, or nothing."""
+        pairs = ((COOKIE, self.text), (VERSION_COOKIE, self.version))
+        return "; ".join(f"{name}={value}" for name, value in pairs if value is not None)
 
 
 @dataclass(eq=False)
@@ -189,6 +196,7 @@ class Rotation(stateful.RuleBasedStateMachine):
         self.clients: list[Client] = []
         self.lives: dict[UUID, Life] = {}
         self.sent: set[str] = set()
+        self.named: dict[str, Token] = {}  # the token that came with a version cookie
         self.pending: list[Pending] = []
         self.rows: dict[UUID, Any] = {}
         self.backup: tuple[float, dict[UUID, Life]] | None = None
@@ -259,7 +267,7 @@ class Rotation(stateful.RuleBasedStateMachine):
         """Let a request come as far as its handler."""
         self.foresee([asked])
         finish = self._run(
-            self.fleet.open(asked.where, asked.client.next_agent(), asked.text, asked.what, **asked.query)
+            self.fleet.open(asked.where, asked.client.next_agent(), asked.cookies, asked.what, **asked.query)
         )
         asked.came_at = monotonic()
         self.open.append(finish)
@@ -365,6 +373,30 @@ class Rotation(stateful.RuleBasedStateMachine):
             self.wait(610)
             for _ in range(2):
                 self.exchange([self.visit(client, where)])
+
+    @rule(who=number, where=place, which=number, times=st.integers(0, 3))
+    def bring_back(self, who: int, where: int, which: int, times: int) -> None:
+        """Let a browser be killed, perhaps after some rotations, and come back with a session store of any age."""
+        client = self.client(who)
+        if not self.allows("store") or client.robbed is not None:
+            return
+        if times and (client.profile.home is None or client.profile.home.remember):
+            self.exchange([self.request(client, where, "login", user=USERS[who % len(USERS)], brief="")])
+        for _ in range(times):
+            self.rotate_in_time(who, where)
+        client.profile.save()  # what outlives the browser is on its disk within a second
+        client.profile.bring_back(which, self.fleet.now)
+        for _ in range(2):
+            self.exchange([self.request(client, where, "look")])
+
+    @rule(who=number, which=number, keeps=st.booleans())
+    def steal_from_store(self, who: int, which: int, *, keeps: bool) -> None:
+        """Let a thief copy a session cookie of any age, without the version cookie."""
+        client = self.client(who)
+        if len(self.clients) < 5 and client.robbed is None and client.profile.stores:
+            profile = Profile()
+            profile.jar.kept |= client.profile.stores[which % len(client.profile.stores)][0]
+            self.clients.append(Client(profile, robbed=client, keeps=keeps))
 
     @rule(who=number, quits=st.booleans())
     def save(self, who: int, *, quits: bool) -> None:
@@ -477,8 +509,19 @@ class Rotation(stateful.RuleBasedStateMachine):
 
     def request(self, client: Client, where: int, what: str, **query: str) -> Asked:
         """Make a request with what is in the client's jar."""
-        home = client.profile.home if client.robbed is None else None
-        return Asked(client, where, client.profile.value, what, query, home)
+        profile = client.profile
+        home = profile.home if client.robbed is None else None
+        token = self.meant(profile.value, profile.version)
+        return Asked(client, where, profile.value, profile.version, token, what, query, home)
+
+    def meant(self, text: str | None, version: str | None) -> Token | None:
+        """Return the token that two cookies mean together."""
+        token, named = None if text is None else read(text), self.named.get(version or "")
+        if token is None or named is None or named.version < token.version:
+            return token
+        if (named.session_id, named.secret_hash) != (token.session_id, token.secret_hash):
+            return token
+        return replace(token, version=named.version, id=named.id, parent_id=named.parent_id)
 
     def visit(self, client: Client, where: int) -> Asked:
         """Make the request of somebody who wants to be signed in."""
@@ -520,7 +563,8 @@ class Rotation(stateful.RuleBasedStateMachine):
             each.number, each.came_at = number, self.asked_at
             each.raced = ending is not None and each.query.get("user") in ending.users
         asks = [
-            self.fleet.ask(each.where, each.client.next_agent(), each.text, each.what, **each.query) for each in group
+            self.fleet.ask(each.where, each.client.next_agent(), each.cookies, each.what, **each.query)
+            for each in group
         ]
         if ending is None:
             return await asyncio.gather(*asks)
@@ -594,6 +638,12 @@ class Rotation(stateful.RuleBasedStateMachine):
             assert asked.what in ENDS, "P2: the cookie was deleted in passing"
         elif cookie is not None:
             assert cookie not in self.sent, "P2: a token that was presented was sent again"
+        version = answer.reply.version
+        if version == "":
+            assert asked.what in ENDS | {"login"}, "P2: the version cookie was deleted in passing"
+        elif version is not None:
+            assert cookie, "P2: a version cookie without its token"
+            self.named[version] = read(cookie)
         if asked.is_late and answer.id is not None:
             assert not answer.fresh, "P5: a late token was fresh"
             assert cookie is None or asked.what in CHANGES, "P5: a late token got a successor"
@@ -655,7 +705,7 @@ class Rotation(stateful.RuleBasedStateMachine):
         if any(each.what in CHANGES for each in group):
             return
         minted = [read(answer.reply.token).session_id for answer in answers if answer.reply.token]
-        texts = {(each.text, each.client.robbed is None): each.token for each in group}
+        texts = {(each.text, each.version, each.client.robbed is None): each.token for each in group}
         presented = [token.session_id for token in texts.values() if token is not None]
         for session_id in minted:
             # Several tokens of one session may change its row, and with it the lease, on the way.
@@ -702,6 +752,7 @@ class Rotation(stateful.RuleBasedStateMachine):
             profile.take(answer.reply, self.fleet.now)
             if answer.reply.token is not None:
                 profile.home = self.home(asked, answer, profile.home)
+                profile.store()
 
     def home(self, asked: Asked, answer: Answer, home: Home | None) -> Home | None:
         """Say where a browser is signed in that gets a cookie: a new home, where it was, or nowhere."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aiosess._row import Row
-from aiosess._token import rotation
+from aiosess._token import rotation, version_cookie
 from aiosess._token.rotation import Meaning, Verdict
 from aiosess._token.token import Token
 from tests.rotation.explore import ENDLESS, Spans, world
@@ -49,6 +49,9 @@ PROMISED: dict[str, Callable[[Spans], Faults]] = {
     "crashes": lambda spans: Faults(crashes=spans.overlap),
     "lost and late settled marks": lambda _: Faults(marks=True),
     "two addresses": lambda spans: Faults(within=spans.overlap, slow_responses=True, clients=BOTH),
+    "old session stores": lambda _: Faults(stores=True),
+    "old session stores, slow": lambda spans: Faults(stores=True, within=spans.late, slow_responses=True),
+    "old session stores, disk": lambda spans: Faults(stores=True, crashes=spans.overlap, onward=True),
     "three addresses": lambda spans: Faults(within=spans.overlap, slow_responses=True, clients=("O", "X", "Y")),
 }
 
@@ -56,11 +59,12 @@ PROMISED: dict[str, Callable[[Spans], Faults]] = {
 @pytest.mark.threat("ROT-03")
 @pytest.mark.threat("ROT-08")
 @pytest.mark.threat("ROT-10")
+@pytest.mark.threat("ROT-12")
 @pytest.mark.parametrize("spans", GRIDS + FINE * NIGHTLY, ids=str)
 @pytest.mark.parametrize("name", PROMISED)
 def test_no_schedule_logs_an_honest_owner_out(spans: Spans, name: str) -> None:
     """With one kind of fault, however often and in whatever order, the owner's cookie is accepted."""
-    if name == "crashes":
+    if PROMISED[name](spans).crashes:
         spans = replace(spans, kept=ENDLESS)  # see the next test
     assert logged_out(spans, PROMISED[name](spans)) == []
 
@@ -77,6 +81,7 @@ BEYOND = {
     "slow responses and requests": Faults(within=SMALL.late + 1, slow_responses=True),
     "crashes": Faults(crashes=SMALL.overlap + 1),
     "two addresses": Faults(within=SMALL.overlap + 1, slow_responses=True, clients=BOTH),
+    "old session stores, disk": Faults(stores=True, crashes=SMALL.overlap + 1, onward=True),
 }
 
 
@@ -94,6 +99,17 @@ TOGETHER = {
     "crashes, lost and marks": (Faults(crashes=SMALL.overlap, loses=True, marks=True), True),
     "crashes and two addresses": (Faults(crashes=SMALL.overlap, clients=BOTH), True),
     "lost and two addresses": (Faults(loses=True, clients=BOTH), True),
+    "old session stores, slow, lost and marks": (
+        Faults(stores=True, within=SMALL.late, slow_responses=True, loses=True, marks=True),
+        True,
+    ),
+    "old session stores, disk, lost and marks": (
+        Faults(stores=True, crashes=SMALL.overlap, onward=True, loses=True, marks=True),
+        True,
+    ),
+    # A crash loses the new version cookie but not the session cookie. A second one, before the next rotation, brings
+    # back a session cookie that is older than the one of the first.
+    "old session stores, disk, ever older": (Faults(stores=True, crashes=SMALL.overlap), False),
     # A request left with the new cookie before the crash that loses it, and settles it later.
     "crashes and slow": (Faults(within=SMALL.overlap, crashes=SMALL.overlap), False),
     "slow, lost and two addresses": (
@@ -122,8 +138,12 @@ LONGEST = [
     (Spans(1, 3, 5, ENDLESS), Parties(keeps=3), 16),
     (Spans(2, 6, 9), Parties(), 29),
     (Spans(1, 10, 15), Parties(), 40),
+    (Spans(1, 3, 5), Parties(stores=True), 16),
+    (Spans(2, 6, 9), Parties(stores=True), 29),
     *[
         (Spans(1, 3, 5), Parties(keeps=4), 16),
+        (Spans(1, 3, 5), Parties(owner=3, stores=True), 33),
+        (Spans(1, 10, 15), Parties(stores=True), 40),
         (Spans(1, 4, 6, 3), Parties(owner=3), 36),
         (Spans(2, 6, 9), Parties(owner=3, keeps=3), 47),
         (Spans(1, 10, 15), Parties(owner=2), 49),
@@ -135,6 +155,7 @@ LONGEST = [
 
 
 @pytest.mark.threat("ROT-04")
+@pytest.mark.threat("ROT-12")
 @pytest.mark.parametrize(("spans", "parties", "units"), LONGEST, ids=str)
 def test_theft_in_which_both_go_on_ends(spans: Spans, parties: Parties, units: int) -> None:
     """
@@ -198,7 +219,13 @@ def forget(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rotation, "judge", misjudge)
 
 
+def ignore_version_cookies(patch: pytest.MonkeyPatch) -> None:
+    """Take every session cookie as it is."""
+    patch.setattr(version_cookie, "at_place", lambda token, _: token)
+
+
 HONEST: dict[str, tuple[Faults, Seed]] = {
+    "version cookies are ignored": (PROMISED["old session stores"](SMALL), ignore_version_cookies),
     "late is reuse": (PROMISED["slow requests"](SMALL), judging(Meaning.LATE, meaning=Meaning.REUSE)),
     "late is reuse, crashes": (PROMISED["crashes"](SMALL), judging(Meaning.LATE, meaning=Meaning.REUSE)),
     "the holder's lease is short": (PROMISED["slow requests"](SMALL), leasing(spares_uploads=False, is_kept=False)),

@@ -30,7 +30,7 @@ from aiosess._postgres import statements, upkeep
 from aiosess._postgres.login import Login, Logins
 from aiosess._postgres.rows import Rows
 from aiosess._row import Row
-from aiosess._token import cookie, rotation
+from aiosess._token import cookie, reader, rotation
 from aiosess._token.rotation import Meaning, Verdict
 from aiosess._token.token import Token, new_token
 from aiosess._web import admission, manager, middleware, visit
@@ -212,6 +212,7 @@ BUGS = {
     "ahead is reuse": Bug("P2", "restore", judging(Meaning.AHEAD, meaning=Meaning.REUSE)),
     "ahead is not adopted": Bug("P4", "restore", judging(Meaning.AHEAD, meaning=Meaning.LATE)),
     "a dead secret is late": Bug("P1", "loss", judging(Meaning.INVALID, meaning=Meaning.LATE)),
+    "version cookies are ignored": Bug("P2", "store", setting(reader, "newest_token", lambda token, *_: token)),
     # statements and the store
     "adoption does not compare": Bug(
         "P4",

@@ -23,10 +23,11 @@ AUDIENCE = "aiosess"
 SESSION_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 KEYRING = Keyring(SECRET)
 
-# Both were computed once, from RFC 5869 with the label in "info"; sessions and forms of a running site depend on them.
+# All were computed once, from RFC 5869 with the label in "info"; sessions and forms of a running site depend on them.
 KEY_ID = "Rx_5iVGC"
 SIGNING_KEY = "7c47b9fe0928c20c2aea27b7a5f32391f3c3300675d35702894769001def6a38"
 FORM_KEY = "0f2f6b3336bfb5b9626ffcd9f51bbcc93f95f957ce51c27e5a3c1d5d9ba3951d"
+VERSION_KEY = "f6532def5c7b2c799753295f7cccd6f3d79e25aafb2356984f6bba23baf9f64f"
 
 
 def derived(secret: bytes, label: str, length: int) -> bytes:

@@ -28,6 +28,7 @@ from tests.token.forge import (
     SECRET,
     SESSION_ID,
     SIGNING_KEY,
+    VERSION_KEY,
     b64,
     claims,
     decoded,
@@ -50,16 +51,17 @@ def token() -> Token:
 
 @pytest.mark.threat("KEY-02")
 def test_derived_keys_are_pinned() -> None:
-    """Key id, signing key and form key of a secret are those of the fixed vectors: a release changes none of them."""
+    """Key id and keys of a secret are those of the fixed vectors: a release changes none of them."""
     key = Keyring(SECRET)._first  # made here, so that mutmut's changes reach it
     assert (key.header, key.signing.hex(), key.form.hex()) == (b64(text_of(header())), SIGNING_KEY, FORM_KEY)
+    assert key.version.hex() == VERSION_KEY
 
 
 @pytest.mark.threat("KEY-02")
 def test_derivation_is_rfc_5869() -> None:
     """The vectors follow from HKDF-SHA256 by hand: extract with an empty salt, expand with the label."""
     pseudorandom = digest(b"\0" * 32, SECRET.encode(), "sha256")
-    expected = (("token signing", SIGNING_KEY), ("form token", FORM_KEY))
+    expected = (("token signing", SIGNING_KEY), ("form token", FORM_KEY), ("version cookie", VERSION_KEY))
     for label, key in expected:
         assert digest(pseudorandom, f"aiosess v1 {label}".encode() + b"\x01", "sha256").hex() == key
 
@@ -80,7 +82,7 @@ def test_token_of_an_earlier_release_is_read() -> None:
 def test_keys_of_different_secrets_differ() -> None:
     """Each secret, and each purpose, has a key and an id of its own."""
     keys = [Keyring(secret)._first for secret in (SECRET, OTHER, SECRET + "x")]
-    assert len({value for key in keys for value in (key.header, key.signing, key.form)}) == 9
+    assert len({value for key in keys for value in (key.header, key.signing, key.form, key.version)}) == 12
 
 
 @pytest.mark.threat("KEY-01")
@@ -291,7 +293,7 @@ def test_reprs_of_keys_show_nothing_of_them() -> None:
     """Keys and keyrings show neither keys nor secrets when somebody logs them."""
     key = KEYRING._first
     shown = repr((KEYRING, key, Keyring([SECRET, OTHER])))
-    for private in (SECRET, repr(key.signing), repr(key.form)):
+    for private in (SECRET, repr(key.signing), repr(key.form), repr(key.version)):
         assert private not in shown
     assert repr(KEYRING) == "<Keyring of 1>"
     assert not re.search(r"[A-Za-z0-9_-]{43}", shown)

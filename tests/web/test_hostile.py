@@ -123,7 +123,7 @@ async def test_logout_deletes_what_was_not_read(method: str, site: Site) -> None
     """A logout deletes the cookie though there were too many to look for it, or two different ones."""
     for headers in ([FILLER] * 3, [f"Cookie: {COOKIE}=a; {COOKIE}=b".encode()]):
         (reply,) = await ask_often(site, [request_bytes(f"/do/{method}", *headers, method="POST")])
-        assert set_cookies(reply) == [DELETION]
+        assert DELETION in set_cookies(reply)
 
 
 @pytest.mark.threat("DOS-05")

@@ -8,6 +8,7 @@ from aiohttp import ClientResponse, hdrs
 from multidict import CIMultiDict
 
 COOKIE = "__Host-session"  # the cookie that holds the token
+VERSION_COOKIE = "__Host-session-version"  # and the one that says which token the browser got last
 NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")  # a browser opens a page
 
 
@@ -29,8 +30,16 @@ class Reply:
     @property
     def token(self) -> str | None:
         """The session cookie's value that it sets; "" when it deletes the cookie, None when it leaves it alone."""
-        values = [line.split(";")[0].partition("=")[2] for line in set_cookies(self) if line.startswith(f"{COOKIE}=")]
-        assert len(values) <= 1, "two session cookies in one response"
+        return self._value(COOKIE)
+
+    @property
+    def version(self) -> str | None:
+        """The version cookie's value that it sets; "" when it deletes the cookie, None when it leaves it alone."""
+        return self._value(VERSION_COOKIE)
+
+    def _value(self, name: str) -> str | None:
+        values = [line.split(";")[0].partition("=")[2] for line in set_cookies(self) if line.startswith(f"{name}=")]
+        assert len(values) <= 1, f"two cookies {name} in one response"
         return values[0] if values else None
 
 
