@@ -25,6 +25,7 @@ __all__ = (
     "Expired",
     "FingerprintChanged",
     "NewDevice",
+    "OldSecretPresented",
     "Origin",
     "Reason",
     "ReuseDetected",
@@ -134,6 +135,21 @@ class ReuseDetected(SessionEvent):
 
     presenter: Origin
     other: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldSecretPresented(SessionEvent):
+    """
+    A request brought a secret that ``rotate()`` or ``reauthenticated()`` replaced longer than ``late_window`` before.
+
+    ``presenter`` sent it. Two parties may hold the session: a thief presents a
+    copy, or a thief called ``rotate()`` and the owner presents the old token. Or
+    the owner's browser never got the new token. The session goes on, and the
+    request is anonymous. If its sender signs in as the session's user, the
+    session ends. Told once for each replaced secret.
+    """
+
+    presenter: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,8 +142,19 @@ class Rows:
             self._signals.tell_end(events.ReuseDetected.of(row, at, presenter=presenter, other=other))
         return bool(records)
 
-    async def touch(self, marks: dict[UUID, tuple[datetime, str | None]]) -> None:
-        """Write last activity, and settled marks where a token id is given, of many sessions in one UPDATE."""
+    @carried_through
+    async def tell_outdated(self, judged: Row, presenter: events.Origin) -> None:
+        """Tell that an old secret was presented, unless another request has told of it."""
+        row = await self._write("tell_outdated", judged.id, judged.secret_replaced_at)
+        if row is not None:
+            self._tell(events.OldSecretPresented.of(row, self._statements.clock.now(), presenter=presenter))
+
+    async def touch(self, marks: dict[UUID, tuple[datetime | None, str | None]]) -> None:
+        """
+        Note that many sessions were presented, in one UPDATE.
+
+        Also write last activity where an instant is given, and the settled mark where a token id is given.
+        """
         times = [at for at, _ in marks.values()]
         settled = [token_id for _, token_id in marks.values()]
         await self._statements.fetch("touch", list(marks), times, settled)

@@ -1,4 +1,4 @@
-"""Background work of a process: last activity and settled marks, and the sweeping of expired rows."""
+"""Background work of a process: last activity, settled marks, first presentations, and the sweeping of expired rows."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ class Upkeep:
         self._rows = rows
         self._endings = endings
         self._sweep_every = config.sweep_interval.total_seconds()
-        self._marks: dict[UUID, tuple[datetime, str | None]] = {}
+        self._marks: dict[UUID, tuple[datetime | None, str | None]] = {}
 
     def touch(self, session_id: UUID, at: datetime) -> None:
         """Note that a session was active."""
@@ -36,11 +36,16 @@ class Upkeep:
         """Note that the current token was presented again, so the browser has it for good."""
         self._mark(session_id, at, token_id)
 
-    def _mark(self, session_id: UUID, at: datetime, token_id: str | None) -> None:
+    def present(self, session_id: UUID) -> None:
+        """Note that a request brought a session's token, though nothing else is due to be written."""
+        self._mark(session_id, None, None)
+
+    def _mark(self, session_id: UUID, at: datetime | None, token_id: str | None) -> None:
         known = self._marks.get(session_id)
         if known is None and len(self._marks) >= MAX_MARKS:
             return
-        self._marks[session_id] = (at, token_id or (known[1] if known else None))
+        at_before, token_before = known or (None, None)
+        self._marks[session_id] = (at or at_before, token_id or token_before)
 
     async def flush(self) -> None:
         """Write the collected marks."""

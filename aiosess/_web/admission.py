@@ -27,6 +27,7 @@ from aiosess.errors import SessionNotFound, StoreUnavailable
 
 MAX_JUDGEMENTS: Final = 3  # a compare-and-set that misses judges again; more often than this, something is wrong
 _TRIES: Final = range(MAX_JUDGEMENTS)
+_ANONYMOUS: Final = frozenset({Meaning.OUTDATED, Meaning.INVALID})
 
 
 class _Judged:
@@ -127,7 +128,10 @@ class Admission:
     async def _follow(self, visit: Visit, row: Row, token: Token, verdict: Verdict, now: datetime) -> bool:
         """Adopt the token, end the session or accept it; False: the row is no longer as it was judged."""
         meaning = verdict.meaning
-        if meaning is Meaning.INVALID:
+        if meaning in _ANONYMOUS:
+            visit.refuse(row.id)
+            if meaning is Meaning.OUTDATED:
+                await self._rows.tell_outdated(row, self._origin(visit))
             return True
         if meaning is Meaning.REUSE:
             return await self._rows.end_reused(row, self._origin(visit))
@@ -146,6 +150,8 @@ class Admission:
             self._upkeep.settle(row.id, now, token.id)
         elif now - row.last_active_at >= touch_after(row, self._config):
             self._upkeep.touch(row.id, now)
+        elif not row.is_presented:
+            self._upkeep.present(row.id)
 
     async def _is_same_browser(self, visit: Visit, row: Row) -> bool:
         """Compare the kind of browser with the session's; False: it differs, and the session was ended for it."""

@@ -46,6 +46,7 @@ class Visit:
     """
 
     __slots__ = (
+        "_presented_id",
         "_request",
         "began",
         "headers",
@@ -71,6 +72,11 @@ class Visit:
         self.unknown: Unknown | None = None
         self.outgoing = _NOTHING
         self.varies = self.is_sealed = self.is_late = self.mints = False
+
+    @property
+    def presented_id(self) -> UUID | None:
+        """The session of which the request brought a token that was not accepted; None: of none that lives."""
+        return getattr(self, "_presented_id", None)  # not set by __init__(): hardly any request needs it
 
     def caller(self, trusted: Sequence[Proxy]) -> Caller:
         """Return who sent the request, as these proxies say."""
@@ -136,6 +142,10 @@ class Visit:
         self.token, self.row = token, row
         self.is_late, self.mints = is_late, mints
 
+    def refuse(self, session_id: UUID) -> None:
+        """Note that the request brought a token of a live session that is not accepted; the sender stays anonymous."""
+        self._presented_id = session_id
+
     def update(self, row: Row) -> None:
         """Go on with the row that a write has returned."""
         before = self.row
@@ -154,6 +164,8 @@ class Visit:
 
     def become_anonymous(self) -> None:
         """Go on as anonymous: the session may live, but the token that was presented is dead."""
+        if self.token is not None:
+            self.refuse(self.token.session_id)
         self.token = self.row = None
         self.mints = False
 
