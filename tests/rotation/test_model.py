@@ -241,7 +241,7 @@ BUGS = {
         None,
         stating("rotate", r"case when \$5::boolean then now\(\)", "case when $5::boolean then s.authenticated_at"),
     ),
-    "the cap is not looked at": Bug("P1", None, stating("authenticate", r"\$16::int", "nullif($16::int, $16::int)")),
+    "the cap is not looked at": Bug("P1", None, stating("authenticate", r"\$17::int", "nullif($17::int, $17::int)")),
     "a dead token gets a successor": Bug(
         "P2",
         "upload",

@@ -124,7 +124,7 @@ async def test_client_is_where_the_session_was_used_last(site: Site, pg: asyncpg
 async def test_least_recently_active_goes_last(
     site: Site, pg: asyncpg.Connection, happened: list[events.Event]
 ) -> None:
-    """Where nothing is an orphan, the session that was not active for longest goes; of two that are alike, the older."""
+    """Where nothing is an orphan, the session that was not active for longest goes; of equal ones, the older."""
     devices = [await in_use(site, address=f"198.51.100.{number}") for number in range(3)]
     known = [await browser.session_id() for browser in devices]
     await age(pg, 300)
