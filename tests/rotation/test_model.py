@@ -235,6 +235,7 @@ BUGS = {
     "going back is not told": Bug("P4", "restore", tell_no_going_back),
     "a login outlives a revocation": Bug("P1", "upload", login_with(began=monotonic)),
     "a login keeps the earlier session": Bug("P1", None, login_with(earlier_id=lambda: None)),
+    "a login keeps the session of an old secret": Bug("P1", None, login_with(presented_id=lambda: None)),
     "rotate() keeps the secret": Bug("P1", None, keep_the_secret),
     "reauthenticated() proves nothing": Bug(
         "P5",
