@@ -74,7 +74,7 @@ begin
     -- One scan tells how many sessions count towards the cap, whether the device is known and whether the call is a
     -- repetition. Most logins evict nobody, and a DELETE that finds no row would take as long as the rest of the login.
     select
-        count(*) filter (where s.id is distinct from earlier_id and s.id is distinct from presented_id),
+        count(*) filter (where s.id is distinct from earlier_id),
         bool_or(s.fingerprint = new_fingerprint) filter (where s.id <> new_id),
         bool_or(s.id = new_id)
     into others, is_known, is_repeated
