@@ -117,10 +117,6 @@ CHANGES = {
     "sql/tell_outdated.sql": [
         (" and s.expires_at > now()", ""),
         (" and s.secret_replaced_at = $2::timestamptz", " and ($2::timestamptz is null or true)"),
-        (
-            " and s.secret_replaced_at = $2::timestamptz",
-            " and s.secret_replaced_at is not distinct from $2::timestamptz",
-        ),
     ],
     "sql/end_reused.sql": [
         (" and s.expires_at > now()", ""),

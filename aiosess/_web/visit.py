@@ -144,7 +144,7 @@ class Visit:
 
     def refuse(self, session_id: UUID) -> None:
         """Note that the request brought a token of a live session that is not accepted; the sender stays anonymous."""
-        self._presented_id = session_id
+        self._presented_id: UUID | None = session_id
 
     def update(self, row: Row) -> None:
         """Go on with the row that a write has returned."""
@@ -164,8 +164,8 @@ class Visit:
 
     def become_anonymous(self) -> None:
         """Go on as anonymous: the session may live, but the token that was presented is dead."""
-        if self.token is not None:
-            self.refuse(self.token.session_id)
+        # A parallel call of this request may have come first.
+        self._presented_id = self.presented_id if self.token is None else self.token.session_id
         self.token = self.row = None
         self.mints = False
 
