@@ -25,6 +25,9 @@ TEXTS: Final[Mapping[type[events.Event], Callable[[Any], str]]] = MappingProxyTy
         events.FingerprintChanged: lambda event: (
             f"a session that was opened with {event.origin.device_name!r} was used with {event.presenter.device_name!r}"
         ),
+        events.OldSecretPresented: lambda event: (
+            f"{event.presenter.device_name!r} sent a secret that rotate() had replaced long before; the session goes on"
+        ),
         events.ReuseDetected: lambda event: (
             "two parties used one session, and one of them may be a thief, so it was ended: "
             f"{event.presenter.device_name!r} sent a replaced token, {event.other.device_name!r} had sent its successor"

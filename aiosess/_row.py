@@ -52,6 +52,8 @@ class Row:
     expires_at: datetime
     ends_at: datetime  # the absolute limit; expires_at is never later
     remember: bool
+    is_presented: bool
+    secret_replaced_at: datetime | None
 
 
 def session_of(row: Row, *, is_current: bool = False) -> Session:

@@ -53,6 +53,14 @@ class SessionConfig:
     idle_timeout: timedelta = timedelta(days=30)
     """A session ends when nobody used it for so long (ASVS 5.0, 7.3.1)."""
 
+    browser_session_idle_timeout: timedelta = timedelta(days=1)
+    """
+    The idle limit of a login with ``remember=False``, if it is shorter than ``idle_timeout``.
+
+    The cookie of such a session ends when the browser is closed, and nobody signs out then: without a limit of
+    its own the session would stay behind.
+    """
+
     absolute_timeout: timedelta = timedelta(days=90)
     """A session ends so long after its login, even if it is in use; at most 400 days (ASVS 5.0, 7.3.2)."""
 
@@ -84,7 +92,12 @@ class SessionConfig:
     """
 
     max_sessions_per_user: int | None = 10
-    """A login beyond this number evicts the session that was least recently active; None sets no cap."""
+    """
+    A login beyond this number evicts another session of the user; None sets no cap.
+
+    First goes a session whose token never came back after its login, then one that the client that signs in (by
+    address and User-Agent) used last, then the one that was least recently active.
+    """
 
     fingerprint: Fingerprint = "report"
     """
@@ -228,11 +241,14 @@ class SessionConfig:
         """Return the limits of NIST SP 800-63B-4, 2.3.3 (AAL3): 12 hours overall, 15 minutes of inactivity."""
         return cls(**{"idle_timeout": timedelta(minutes=15), "absolute_timeout": timedelta(hours=12)} | options)
 
-    def with_limits(self, idle_timeout: timedelta | None, absolute_timeout: timedelta | None) -> Self:
+    def with_limits(
+        self, idle_timeout: timedelta | None, absolute_timeout: timedelta | None, *, remember: bool = True
+    ) -> Self:
         """
         Return a copy with other limits of a session; None keeps a limit.
 
-        A given ``absolute_timeout`` alone also caps ``idle_timeout``.
+        A given ``absolute_timeout`` alone also caps ``idle_timeout``, and so does
+        ``browser_session_idle_timeout`` if the browser is not to remember the session.
 
         Raises:
             ConfigError: the limits contradict each other or another option.
@@ -243,8 +259,11 @@ class SessionConfig:
             given["absolute_timeout"] = absolute_timeout
         if idle_timeout is not None:
             given["idle_timeout"] = idle_timeout
-        elif isinstance(absolute_timeout, timedelta):
-            given["idle_timeout"] = min(self.idle_timeout, absolute_timeout)
+        else:
+            caps = [absolute_timeout] if isinstance(absolute_timeout, timedelta) else []
+            caps += [] if remember else [self.browser_session_idle_timeout]
+            if caps:
+                given["idle_timeout"] = min(self.idle_timeout, *caps)
         return self.with_options(given) if given else self
 
     def with_options(self, options: dict[str, Any]) -> Self:
@@ -264,6 +283,7 @@ class SessionConfig:
 
 _SPANS: Final = (
     "idle_timeout",
+    "browser_session_idle_timeout",
     "absolute_timeout",
     "touch_interval",
     "rotate_every",
@@ -282,6 +302,7 @@ _SWITCHES: Final = ("insecure_cookies", "migrate", "no_store_when_signed_in")
 _ORDER: Final = (
     ("idle_timeout", "absolute_timeout"),
     ("touch_interval", "idle_timeout"),
+    ("touch_interval", "browser_session_idle_timeout"),
     ("rotation_overlap", "late_window"),
 )
 

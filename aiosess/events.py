@@ -4,9 +4,9 @@ Events: typed records of what happened to sessions, for ``SessionConfig.on_event
 The process that wrote a change emits its event once, after PostgreSQL acknowledged the write. If the process is
 killed between the two, the event is lost. A sweep waits for the hook before it goes on. While a hook hangs, at most
 100,000 events wait for it, and the log says how many of which kind are lost. No event is emitted twice, or for a
-change that did not happen. ReuseDetected, WentBack, FingerprintChanged and CookieConflicted are logged as warnings
-too, with a hook or without. The repr of an event shows no ids, so applications may log it; the fields hold what an
-e-mail or an audit log needs.
+change that did not happen. ReuseDetected, OldSecretPresented, WentBack, FingerprintChanged and CookieConflicted are
+logged as warnings too, with a hook or without. The repr of an event shows no ids, so applications may log it; the
+fields hold what an e-mail or an audit log needs.
 """
 
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ __all__ = (
     "Expired",
     "FingerprintChanged",
     "NewDevice",
+    "OldSecretPresented",
     "Origin",
     "Reason",
     "ReuseDetected",
@@ -135,6 +136,21 @@ class ReuseDetected(SessionEvent):
 
     presenter: Origin
     other: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldSecretPresented(SessionEvent):
+    """
+    A request brought a secret that ``rotate()`` or ``reauthenticated()`` replaced longer than ``late_window`` before.
+
+    ``presenter`` sent it. Two parties may hold the session: a thief presents a
+    copy, or a thief called ``rotate()`` and the owner presents the old token. Or
+    the owner's browser never got the new token. The session goes on, and the
+    request is anonymous. If its sender signs in as the session's user, the
+    session ends. Told once for each replaced secret.
+    """
+
+    presenter: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

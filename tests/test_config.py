@@ -19,7 +19,7 @@ from aiosess.errors import ConfigError
 
 SPANS = (
     *("idle_timeout", "absolute_timeout", "touch_interval", "rotate_every", "rotation_overlap", "late_window"),
-    *("max_staleness", "store_timeout", "sweep_interval"),
+    *("max_staleness", "store_timeout", "sweep_interval", "browser_session_idle_timeout"),
 )
 COUNTS = ("max_sessions_per_user", "max_data_bytes", "max_held_sessions", "pool_size")
 NAMES = ("cookie_name", "schema", "audience")
@@ -68,6 +68,7 @@ def test_defaults() -> None:
     config = SessionConfig()
     minute, day = timedelta(minutes=1), timedelta(days=1)
     assert (config.idle_timeout, config.absolute_timeout, config.touch_interval) == (30 * day, 90 * day, 5 * minute)
+    assert config.browser_session_idle_timeout == day
     assert (config.rotate_every, config.rotation_overlap, config.late_window) == (15 * minute, minute, 10 * minute)
     assert (config.max_sessions_per_user, config.fingerprint, config.trusted_proxies) == (10, "report", ())
     assert (config.max_staleness, config.max_data_bytes) == (timedelta(0), 16_384)
@@ -225,6 +226,7 @@ def test_origins_are_kept_as_browsers_spell_them() -> None:
     [
         ("idle_timeout", "absolute_timeout", timedelta(hours=1)),
         ("touch_interval", "idle_timeout", timedelta(hours=1)),
+        ("touch_interval", "browser_session_idle_timeout", timedelta(hours=1)),
         ("rotation_overlap", "late_window", timedelta(minutes=3)),
     ],
 )
@@ -265,6 +267,7 @@ def test_config_in_force_keeps_the_rules(options: dict[str, timedelta]) -> None:
         config = SessionConfig()
     assert refused in ("", *SPANS)
     assert timedelta(0) < config.touch_interval <= config.idle_timeout <= config.absolute_timeout <= LONGEST_SESSION
+    assert config.touch_interval <= config.browser_session_idle_timeout
     assert timedelta(0) < config.rotation_overlap <= config.late_window < config.rotate_every
     assert refused or all(getattr(config, name) == value for name, value in options.items())
 

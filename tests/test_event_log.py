@@ -33,6 +33,7 @@ def made(kind: type[events.Event], **details: Any) -> events.Event:
 CURL, SAFARI = origin("curl"), origin("Safari on iOS")
 IMPORTANT = {
     events.ReuseDetected: ({"presenter": CURL, "other": SAFARI}, "'curl' sent a replaced token, 'Safari on iOS' had"),
+    events.OldSecretPresented: ({"presenter": CURL}, "'curl' sent a secret that rotate() had replaced"),
     events.WentBack: ({}, "the database is older than a token"),
     events.FingerprintChanged: ({"presenter": CURL}, "opened with 'Firefox on Linux' was used with 'curl'"),
     events.CookieConflicted: ({"presenter": CURL}, "a request of 'curl' carried two different session cookies"),

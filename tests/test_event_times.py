@@ -183,6 +183,15 @@ async def plant(site: Site, browser: Browser, _pg: asyncpg.Connection) -> None:
     assert (await site.present(f"{browser.token}; {COOKIE}=another", "/me", AGENT)).user is None
 
 
+async def present_old_secret(site: Site, browser: Browser, pg: asyncpg.Connection) -> None:
+    """Send a token whose secret was replaced long ago."""
+    old = browser.token
+    assert old
+    await rotate(site, browser, pg)
+    await age(pg, 600)
+    assert (await site.present(old, "/me", AGENT)).user is None
+
+
 Way = Callable[[Site, Browser, asyncpg.Connection], Awaitable[None]]
 WAYS: dict[str, tuple[Way, list[type[events.Event]]]] = {
     "sign in": (sign_in, [events.Created, events.NewDevice]),
@@ -200,6 +209,7 @@ WAYS: dict[str, tuple[Way, list[type[events.Event]]]] = {
     "reuse": (reuse, [events.Rotated, events.ReuseDetected]),
     "go back": (go_back, [events.Rotated, events.Rotated, events.WentBack]),
     "change the browser": (change_browser, [events.FingerprintChanged]),
+    "present an old secret": (present_old_secret, [events.Rotated, events.OldSecretPresented]),
     "plant a cookie": (plant, [events.CookieConflicted]),
 }
 

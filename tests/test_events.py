@@ -44,6 +44,8 @@ ROW = Row(
     expires_at=NOW + timedelta(days=1),
     ends_at=NOW + timedelta(days=2),
     remember=True,
+    is_presented=True,
+    secret_replaced_at=None,
 )
 ORIGIN = Origin(ip="203.0.113.9", user_agent="Other/2.0 (private)", device_name="curl", device_type="unknown")
 PRIVATE = (
@@ -60,6 +62,7 @@ DETAILS: dict[type[Event], dict[str, Any]] = {
     events.Expired: {},
     events.ReuseDetected: {"presenter": ORIGIN, "other": ORIGIN},
     events.WentBack: {},
+    events.OldSecretPresented: {"presenter": ORIGIN},
     events.FingerprintChanged: {"presenter": ORIGIN},
     events.CookieConflicted: {"presenter": ORIGIN},
 }

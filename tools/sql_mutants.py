@@ -53,6 +53,7 @@ CHANGES = {
         ("parent_id = $4::text,", "parent_id = coalesce(s.parent_id, $4::text),"),
         ("promoted_at = now(),", ""),
         ("settled_at = null,", ""),
+        ("is_presented = true,", ""),
         (
             "case when s.settled_at is null then s.holder else coalesce(s.promoted_by, s.holder) end",
             "coalesce(s.promoted_by, s.holder)",
@@ -80,6 +81,7 @@ CHANGES = {
         (" and s.settled_at is not distinct from $7::timestamptz", " and ($7::timestamptz is null or true)"),
     ],
     "sql/rotate.sql": [
+        ("secret_replaced_at = now(),", ""),
         ("promoted_at = now(),", ""),
         ("settled_at = now(),", ""),
         ("parent_id = null,", ""),
@@ -98,6 +100,7 @@ CHANGES = {
         (" and s.expires_at > now()", ""),
     ],
     "sql/touch.sql": [
+        ("is_presented = true,", ""),
         ("s.settled_at is null and s.token_id = t.settled_id", "s.token_id = t.settled_id"),
         ("s.settled_at is null and s.token_id = t.settled_id", "s.settled_at is null and t.settled_id is not null"),
         ("greatest(s.last_active_at, t.at)", "t.at"),
@@ -109,6 +112,10 @@ CHANGES = {
         ("least(m.at, now())", "m.at"),
         (" and s.expires_at > now()", ""),
         ("then t.at else s.settled_at", "then now() else s.settled_at"),
+    ],
+    "sql/tell_outdated.sql": [
+        (" and s.expires_at > now()", ""),
+        (" and s.secret_replaced_at = $2::timestamptz", " and ($2::timestamptz is null or true)"),
     ],
     "sql/end_reused.sql": [
         (" and s.expires_at > now()", ""),

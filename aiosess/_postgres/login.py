@@ -32,7 +32,9 @@ class Login:
     absolute_timeout: timedelta
     remember: bool
     began: float  # when its request was received, by the monotonic clock
-    earlier_id: UUID | None = field(repr=False)
+    earlier_id: UUID | None = field(repr=False)  # the request's session, which ends
+    # A session of which the request brought a token that was not accepted; it ends if it is this user's.
+    presented_id: UUID | None = field(default=None, repr=False)
 
 
 class Logins:
@@ -99,6 +101,7 @@ class Logins:
             login.remember,
             began,
             login.earlier_id,
+            login.presented_id,
             self._config.max_sessions_per_user,
             excused(login.user_id, login.began),
         )

@@ -142,8 +142,15 @@ class Rows:
             self._signals.tell_end(events.ReuseDetected.of(row, at, presenter=presenter, other=other))
         return bool(records)
 
+    @carried_through
+    async def tell_outdated(self, judged: Row, presenter: events.Origin) -> None:
+        """Tell that an old secret was presented, unless another request has told of it."""
+        row = await self._write("tell_outdated", judged.id, judged.secret_replaced_at)
+        if row is not None:
+            self._tell(events.OldSecretPresented.of(row, self._statements.clock.now(), presenter=presenter))
+
     async def touch(self, session_ids: Iterable[UUID], marks: Iterable[tuple[datetime, bool, str | None]]) -> None:
-        """Write marks of many sessions in one UPDATE: when, whether it was activity, and the token that has settled."""
+        """Note that many sessions were presented: when, whether it was activity, and the token that has settled."""
         times, activities, settled = zip(*marks, strict=True)
         await self._statements.fetch("touch", session_ids, times, activities, settled)
 

@@ -1,4 +1,4 @@
-"""Background work of a process: last activity and settled marks, and the sweeping of expired rows."""
+"""Background work of a process: last activity, settled marks, first presentations, and the sweeping of expired rows."""
 
 import asyncio
 import logging
@@ -52,6 +52,10 @@ class Upkeep:
     def settle(self, session_id: UUID, at: datetime, token_id: str, *, is_activity: bool = True) -> None:
         """Note that the current token was presented again, so the browser has it for good."""
         self._mark(session_id, Mark(at, is_activity, token_id))
+
+    def present(self, session_id: UUID, at: datetime) -> None:
+        """Note that a request brought a session's token, though nothing else is due to be written."""
+        self._mark(session_id, Mark(at, is_activity=False, settled_id=None))
 
     def _mark(self, session_id: UUID, mark: Mark) -> None:
         known = self._marks.get(session_id)

@@ -28,6 +28,7 @@ MAX_RETIRED = 8
 class Meaning(Enum):
     """The lines of the table: what a presented token is to its session."""
 
+    OUTDATED = "outdated"
     INVALID = "invalid"
     CURRENT = "current"
     PROMOTE = "promote"
@@ -73,7 +74,7 @@ def judge(row: Row, token: Token, now: datetime, config: SessionConfig) -> Verdi
     judged, and do nothing if the row has changed since.
     """
     if not compare_digest(token.secret_hash, row.secret_hash):
-        return Verdict(Meaning.INVALID)
+        return Verdict(Meaning.OUTDATED if _is_outdated(row, token, now, config) else Meaning.INVALID)
     if token.id == row.token_id:
         return _current(row, now, config)
     if token.version == row.version + 1 and token.parent_id == row.token_id:
@@ -122,6 +123,18 @@ def touch_after(row: Row, config: SessionConfig) -> timedelta:
     if row.expires_at >= row.ends_at:
         return config.touch_interval  # the absolute limit comes first
     return min(config.touch_interval, (row.expires_at - row.last_active_at) / 4)
+
+
+def _is_outdated(row: Row, token: Token, now: datetime, config: SessionConfig) -> bool:
+    """
+    Say whether ``rotate()`` replaced a token's secret too long ago for the request to have been in flight then.
+
+    ``rotate()`` raises the version by one, and so no token of the old secret
+    has a greater version than the row's. If a token has, its secret is newer:
+    the database went back in time.
+    """
+    replaced_at = row.secret_replaced_at
+    return replaced_at is not None and token.version <= row.version and now - replaced_at >= config.late_window
 
 
 def _current(row: Row, now: datetime, config: SessionConfig) -> Verdict:

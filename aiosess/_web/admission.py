@@ -30,6 +30,7 @@ _TRIES: Final = range(MAX_JUDGEMENTS)
 # Characters. Each verified token keeps one of these, and a client may send 8,000: with a longer one, it is judged anew
 # at each request.
 LONGEST_KEPT_USER_AGENT: Final = 512
+_ANONYMOUS: Final = frozenset({Meaning.OUTDATED, Meaning.INVALID})
 
 
 class _Judged:
@@ -130,7 +131,10 @@ class Admission:
     async def _follow(self, visit: Visit, row: Row, token: Token, verdict: Verdict, now: datetime) -> bool:
         """Adopt the token, end the session or accept it; False: the row is no longer as it was judged."""
         meaning = verdict.meaning
-        if meaning is Meaning.INVALID:
+        if meaning in _ANONYMOUS:
+            visit.refuse(row.id)
+            if meaning is Meaning.OUTDATED:
+                await self._rows.tell_outdated(row, self._origin(visit))
             return True
         if meaning is Meaning.REUSE:
             return await self._rows.end_reused(row, self._origin(visit))
@@ -149,6 +153,8 @@ class Admission:
             self._upkeep.settle(row.id, now, token.id, is_activity=not visit.is_background)
         elif not visit.is_background and now - row.last_active_at >= touch_after(row, self._config):
             self._upkeep.touch(row.id, now)
+        elif not row.is_presented:
+            self._upkeep.present(row.id, now)
 
     async def _is_same_browser(self, visit: Visit, row: Row) -> bool:
         """Compare the kind of browser with the session's; False: it differs, and the session was ended for it."""

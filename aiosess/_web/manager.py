@@ -232,13 +232,15 @@ class SessionManager:
         """
         Sign a user in: a new session with a new id; the request's earlier session ends (ASVS 5.0, 7.2.4).
 
-        The least recently active sessions beyond ``max_sessions_per_user`` are
-        evicted. The password check is the application's.
+        The earlier session ends even if the request brought an old token of it
+        that is no longer accepted, provided that it is the same user's. Sessions
+        beyond ``max_sessions_per_user`` are evicted. The password check is the
+        application's.
 
         Args:
             user_id: The application's own id of the user: text, 1 to 512 bytes, kept exactly.
             data: The session's first data: JSON types, at most ``max_data_bytes``.
-            remember: Keep the cookie when the browser closes.
+            remember: Keep the cookie when the browser closes. If not, ``browser_session_idle_timeout`` applies.
             idle_timeout: End this session after so long without activity, instead of the configured time.
             absolute_timeout: End this session after so long whatever happens, instead of the configured time.
 
@@ -255,7 +257,7 @@ class SessionManager:
         # The session that the request came with has to end: it must be known which one that is.
         await call.admission.resolve(visit)
         earlier_id = None if visit.token is None else visit.token.session_id
-        config = call.config.with_limits(idle_timeout, absolute_timeout)
+        config = call.config.with_limits(idle_timeout, absolute_timeout, remember=remember)
         token = new_token(uuid7(), 1, call.clock.now() + config.absolute_timeout)
         caller = visit.caller(config.trusted_networks)
         row = await call.logins.authenticate(
@@ -270,6 +272,7 @@ class SessionManager:
                 remember=remember,
                 began=visit.began,
                 earlier_id=earlier_id,
+                presented_id=visit.presented_id,
             )
         )
         if row is None:

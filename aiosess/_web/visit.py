@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from hmac import compare_digest
 from time import monotonic
 from types import MappingProxyType
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 from uuid import UUID
 from weakref import ref
 
@@ -32,6 +32,10 @@ class Unknown(NamedTuple):
 
 # Requests to some routes are not checked. They read no cookie until the application asks for a check.
 NOT_CHECKED: Final = Unknown("the route is not checked", None)
+
+
+def _complaint(unknown: Unknown) -> Exception:
+    return NotChecked() if unknown is NOT_CHECKED else StoreUnavailable(unknown.reason)
 
 
 class Unsent:
@@ -73,6 +77,7 @@ class Visit:
     """
 
     __slots__ = (
+        "_presented_id",
         "_request",
         "began",
         "headers",
@@ -91,8 +96,7 @@ class Visit:
     def __init__(self, request: web.BaseRequest) -> None:
         """Start as anonymous."""
         self.headers = request.headers
-        # The request holds the manager, which holds this: a strong reference back would be a cycle, and leave every
-        # request to the garbage collector.
+        # The request holds the manager, which holds this: a strong reference would leave it to the garbage collector.
         self._request = ref(request)
         self.began = monotonic()
         self.token: Token | None = None
@@ -102,12 +106,16 @@ class Visit:
         self.unsent: Unsent  # few requests need it, and no other pays for it
         self.varies = self.is_sealed = self.is_late = self.mints = self.is_background = False
 
+    @property
+    def presented_id(self) -> UUID | None:
+        """The session of which the request brought a token that was not accepted; None: of none that lives."""
+        return getattr(self, "_presented_id", None)  # not set by __init__(): hardly any request needs it
+
     def caller(self, trusted: Sequence[Proxy]) -> Caller:
         """Return who sent the request, as these proxies say."""
         request = self._request()
         peer = None if request is None else request.remote
-        forwarded_for = self.headers.getall("X-Forwarded-For", ())
-        return Caller(peer, forwarded_for, self.headers.get(hdrs.USER_AGENT), trusted)
+        return Caller(peer, self.headers.getall("X-Forwarded-For", ()), self.headers.get(hdrs.USER_AGENT), trusted)
 
     # Questions of the handler
 
@@ -122,7 +130,8 @@ class Visit:
         """
         self.varies = True
         if self.unknown is not None:
-            self._complain(self.unknown)
+            self.varies = self.unknown is not NOT_CHECKED
+            raise _complaint(self.unknown)
 
     def require(self) -> Row:
         """
@@ -160,18 +169,16 @@ class Visit:
         if self.is_sealed:
             raise ResponseStarted
 
-    def _complain(self, unknown: Unknown) -> NoReturn:
-        if unknown is NOT_CHECKED:
-            self.varies = False
-            raise NotChecked
-        raise StoreUnavailable(unknown.reason)
-
     # Changes
 
     def accept(self, row: Row, token: Token, *, is_late: bool = False, mints: bool = False) -> None:
         """Take the sender for the session's user."""
         self.token, self.row = token, row
         self.is_late, self.mints = is_late, mints
+
+    def refuse(self, session_id: UUID) -> None:
+        """Note that the request brought a token of a live session that is not accepted; the sender stays anonymous."""
+        self._presented_id: UUID | None = session_id
 
     def update(self, row: Row) -> None:
         """Go on with the row that a write has returned."""
@@ -191,6 +198,8 @@ class Visit:
 
     def become_anonymous(self) -> None:
         """Go on as anonymous: the session may live, but the token that was presented is dead."""
+        # A parallel call of this request may have come first.
+        self._presented_id = self.presented_id if self.token is None else self.token.session_id
         self.token = self.row = None
         self.mints = False
 

@@ -124,8 +124,8 @@ class Replay:
             return "no row", "anonymous"
         verdict = judge(self.row, sent, now, CONFIG)
         says = verdict.meaning.value + ", settles" * verdict.settles + ", due" * verdict.mints
-        if verdict.meaning in (Meaning.INVALID, Meaning.REUSE):
-            self.row = self.row if verdict.meaning is Meaning.INVALID else None
+        if verdict.meaning in (Meaning.INVALID, Meaning.OUTDATED, Meaning.REUSE):
+            self.row = None if verdict.meaning is Meaning.REUSE else written(self.row, sent, verdict, now)[0]
             return says, "anonymous"
         name = "".join(re.findall(r"`(.*?)`", answer))
         if how == "`rotate()`":

@@ -25,6 +25,8 @@ DAMAGES = {
     "logins table": "drop table aiosess_logins cascade",
     "version table": "drop table aiosess_schema",
     "version row": "delete from aiosess_schema",
+    "column": "alter table aiosess_sessions drop column is_presented",
+    "nullable column": "alter table aiosess_sessions drop column secret_replaced_at",
     "trigger": "drop trigger aiosess_next_revision on aiosess_sessions",
     "disabled trigger": "alter table aiosess_sessions disable trigger aiosess_next_revision",
     "login function": "drop function aiosess_authenticate",

@@ -43,6 +43,8 @@ rows = st.builds(
     promoted_at=st.sampled_from([at(-1), at(-3600)]),
     settled_at=instants,
     mint_until=instants,
+    is_presented=st.booleans(),
+    secret_replaced_at=instants,
     holder=st.none() | clients,
     promoted_by=st.none() | clients,
     holder_until=instants,
@@ -149,6 +151,7 @@ async def test_rotate(pg: asyncpg.Connection, row: Stored, had: bytes, client: s
 @pytest.mark.threat("ROT-03", "ROT-07")
 @one_database
 @given(row=rows, settled=st.sampled_from(["current", "parent", None]), when=seconds)
+@example(row=replace(ROW, is_presented=False), settled=None, when=600)
 async def test_touch(pg: asyncpg.Connection, row: Stored, settled: str | None, when: float) -> None:
     """A mark of a token that is no longer current, or has settled before, settles nothing; activity never goes back."""
     active_at = min(at(when), START)  # a clock that runs ahead lengthens nothing
@@ -156,11 +159,32 @@ async def test_touch(pg: asyncpg.Connection, row: Stored, settled: str | None, w
     is_first = row.settled_at is None and settled == row.token_id
     touched = replace(
         row,
+        is_presented=True,
         last_active_at=max(row.last_active_at, active_at),
         expires_at=min(max(row.expires_at, active_at + DAY), row.ends_at),
         settled_at=active_at if is_first else row.settled_at,
     )
     assert after == (touched if is_live(row) else row)
+
+
+@pytest.mark.threat("SES-16")
+@one_database
+@given(row=rows)
+async def test_first_presentation(pg: asyncpg.Connection, row: Stored) -> None:
+    """The mark of a first presentation prolongs nothing and settles nothing."""
+    row = replace(row, ends_at=max(row.expires_at, row.ends_at))
+    after = await run(pg, row, "touch", [row.id], [None], [None])
+    assert after == (replace(row, is_presented=True) if is_live(row) else row)
+
+
+@pytest.mark.threat("SES-15")
+@one_database
+@given(row=rows, judged_at=instants)
+async def test_tell_outdated(pg: asyncpg.Connection, row: Stored, judged_at: datetime | None) -> None:
+    """A replaced secret is told of once: by whoever finds its instant in the row, which changes nothing else."""
+    after = await run(pg, row, "tell_outdated", row.id, judged_at)
+    is_told = is_live(row) and judged_at is not None and judged_at == row.secret_replaced_at
+    assert after == (replace(row, secret_replaced_at=None) if is_told else row)
 
 
 @pytest.mark.threat("ROT-04")
@@ -215,7 +239,7 @@ async def test_page_has_live_sessions_only(dsn: str, pg: asyncpg.Connection) -> 
 async def test_everybody_is_signed_out_when_a_login_commits_late(dsn: str, pg: asyncpg.Connection) -> None:
     """revoke_all() waits for a login that PostgreSQL has carried out and not yet committed, and ends it too."""
     login = (uuid4(), "ada", SECRET_HASH, "AAAAAAAAAAA", None, "Firefox", "Firefox", "desktop", "Firefox", "{}")
-    limits = (DAY, DAY, True, timedelta(0), None, None, [])
+    limits = (DAY, DAY, True, timedelta(0), None, None, None, [])
     waits_for_logins = """
         select exists (
             select from pg_locks l join pg_database d on d.oid = l.database

@@ -201,6 +201,7 @@ class Fleet:
             secret=secret,
             on_event=self.happened.append,
             idle_timeout=LONGEST,
+            browser_session_idle_timeout=LONGEST,
             absolute_timeout=LONGEST,
             max_sessions_per_user=self._cap,
         )

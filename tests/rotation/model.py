@@ -90,6 +90,7 @@ class Asked:
         home: Where its browser was signed in when it was sent.
         raced: Somebody ended all sessions of its user meanwhile.
         number: How many groups of requests were answered before.
+        came_alive: The session of its token was live, whatever its secret.
 
     """
 
@@ -112,6 +113,7 @@ class Asked:
     raced: bool = False
     proved_ago: float = 0.0
     user: str = ""
+    came_alive: bool = False
 
     @property
     def cookies(self) -> str:
@@ -599,6 +601,8 @@ class Rotation(stateful.RuleBasedStateMachine):
         """Note of requests that are about to arrive what the model says of their tokens."""
         for each in group:
             token, life = each.token, self.living(each.token)
+            known = None if token is None else self.lives.get(token.session_id)
+            each.came_alive = known is not None and not known.ended
             each.revoked_before = len(self.revocations.get(each.query.get("user", ""), []))
             each.must_refuse = life is None
             if life is not None and token is not None:
@@ -666,6 +670,7 @@ class Rotation(stateful.RuleBasedStateMachine):
             assert not missed, "P1: a login outlived a revocation of its user"
             assert cookie
             token = read(cookie)
+            self.end_presented(asked, user)
             if life is not None:
                 life.ended = True
             new = Life(token.session_id, user, token.secret_hash, self.fleet.now, "brief" not in asked.query)
@@ -793,6 +798,12 @@ class Rotation(stateful.RuleBasedStateMachine):
             life.ended |= life.is_doubtful and life.id not in self.rows
             life.is_doubtful = False
             assert life.ended or life.id in self.rows, "P2: a session ended by itself"
+
+    def end_presented(self, asked: Asked, user: str) -> None:
+        """Note that a user's sign-in ends the session of the token that it brought, even if that had an old secret."""
+        life = self.lives.get(asked.token.session_id) if asked.token and asked.came_alive else None
+        if life is not None and life.user == user:
+            life.ended = True
 
     def hear(self, event: events.Event) -> None:
         """Check an event."""

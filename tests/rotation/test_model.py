@@ -236,13 +236,14 @@ BUGS = {
     "going back is not told": Bug("P4", "restore", tell_no_going_back),
     "a login outlives a revocation": Bug("P1", "upload", login_with(began=monotonic)),
     "a login keeps the earlier session": Bug("P1", None, login_with(earlier_id=lambda: None)),
+    "a login keeps the session of an old secret": Bug("P1", None, login_with(presented_id=lambda: None)),
     "rotate() keeps the secret": Bug("P1", None, keep_the_secret),
     "reauthenticated() proves nothing": Bug(
         "P5",
         None,
         stating("rotate", r"case when \$5::boolean then now\(\)", "case when $5::boolean then s.authenticated_at"),
     ),
-    "the cap is not looked at": Bug("P1", None, stating("authenticate", r"\$16::int", "nullif($16::int, $16::int)")),
+    "the cap is not looked at": Bug("P1", None, stating("authenticate", r"\$17::int", "nullif($17::int, $17::int)")),
     "a dead token gets a successor": Bug(
         "P2",
         "upload",

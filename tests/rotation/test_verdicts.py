@@ -30,6 +30,9 @@ async def restore(pg: asyncpg.Connection) -> None:
 async def test_current_token_is_accepted_and_kept(site: Site, pg: asyncpg.Connection) -> None:
     """The current token is accepted, nothing is written and no cookie goes out."""
     token = await site.login()
+    assert (await site.present(token)).user == "ada"
+    await site.installation.upkeep.flush()  # the mark of the first request
+    await eventually(lambda: pg.fetchval("select is_presented from aiosess_sessions"))
     before = await row(pg)
     reply = await site.present(token)
     assert (reply.user, reply.token) == ("ada", None)

@@ -54,6 +54,29 @@ def test_wrong_secret_is_invalid_on_every_line(presented: Token) -> None:
     assert judge(judged, forged, at(1), CONFIG) == Verdict(Meaning.INVALID, settles=False, mints=False)
 
 
+# outdated
+
+
+@pytest.mark.threat("SES-15")
+@pytest.mark.parametrize("version", [1, 4, 5])
+def test_replaced_secret_is_outdated_after_the_late_window(version: int) -> None:
+    """A token of a secret that rotate() replaced is invalid while it may be in flight, then outdated."""
+    judged = row(secret_replaced_at=START, secret_hash=OTHER_HASH)
+    assert judge(judged, token("old", version), at(LATE) - TICK, CONFIG) == Verdict(Meaning.INVALID)
+    assert judge(judged, token("old", version), at(LATE), CONFIG) == Verdict(Meaning.OUTDATED)
+    assert meaning(judged, token("old", version), 10**7) is Meaning.OUTDATED
+    longer = CONFIG.with_options({"late_window": timedelta(seconds=LATE) + TICK})
+    assert judge(judged, token("old", version), at(LATE), longer) == Verdict(Meaning.INVALID)
+
+
+@pytest.mark.threat("SES-15")
+def test_only_an_older_secret_is_outdated() -> None:
+    """Nothing is told of a secret that is newer than the row, that was told of, or of a session without rotate()."""
+    judged = row(secret_replaced_at=START, secret_hash=OTHER_HASH)
+    assert meaning(judged, token("newer", 6), LATE) is Meaning.INVALID
+    assert meaning(replace(judged, secret_replaced_at=None), token("old", 4), LATE) is Meaning.INVALID
+
+
 @pytest.mark.threat("TOK-11")
 def test_secret_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """hmac.compare_digest() compares the two hashes and nothing else, and its answer decides."""
@@ -254,7 +277,7 @@ def test_first_row_has_no_relatives() -> None:
 
 def test_verdicts_have_their_names() -> None:
     """The lines of the table have the names of the documentation, in the order in which judge() tries them."""
-    names = ["invalid", "current", "promote", "late", "rollback", "sibling", "ahead", "reuse"]
+    names = ["outdated", "invalid", "current", "promote", "late", "rollback", "sibling", "ahead", "reuse"]
     assert [meaning.value for meaning in Meaning] == names
 
 
@@ -339,6 +362,7 @@ rows = st.builds(
     parent_id=st.none() | ids,
     promoted_at=instants,
     settled_at=st.none() | instants,
+    secret_replaced_at=st.none() | instants,
     mint_until=st.none() | instants,
     retired=st.lists(
         st.builds(Retired, ids | st.uuids().map(str), instants.map(datetime.timestamp)),
@@ -377,10 +401,12 @@ def test_judge_is_the_table(judged: Row, presented: Token, now: datetime) -> Non
     """For any row and token judge() returns the table's verdict, raises nothing, and changes nothing."""
     age = next((now.timestamp() - at for token_id, at in judged.retired if token_id == presented.id), None)
     expected = next(meaning for meaning, fits in TABLE if fits(judged, presented, age))
+    if expected is Meaning.INVALID and judged.secret_replaced_at is not None and presented.version <= judged.version:
+        expected = Meaning.OUTDATED if now - judged.secret_replaced_at >= timedelta(seconds=LATE) else expected
     before = repr(judged), judged.retired
     verdict = judge(judged, presented, now, CONFIG)
     assert verdict.meaning is expected
-    assert (verdict.meaning is Meaning.INVALID) == (presented.secret_hash != judged.secret_hash)
+    assert (verdict.meaning in {Meaning.INVALID, Meaning.OUTDATED}) == (presented.secret_hash != judged.secret_hash)
     assert not verdict.settles or (expected is Meaning.CURRENT and judged.settled_at is None)
     assert not verdict.mints or expected is Meaning.ROLLBACK or judged.settled_at is not None
     assert not (verdict.settles and verdict.mints)

@@ -138,6 +138,23 @@ async def test_login_ends_the_earlier_session_that_was_unknown(dsn: str, pg: asy
         assert await (await site.browser(earlier)).user() is None
 
 
+@pytest.mark.threat("SES-15")
+async def test_login_with_an_old_secret_that_was_unknown(dsn: str, pg: asyncpg.Connection) -> None:
+    """A login whose check was answered late ends the session of which it brought an old token."""
+    caller = UnknownCaller()
+    async with visit(make_app(dsn, web.post("/unknown", caller.handle), store_timeout=BRIEF)) as site:
+        browser = await (await site.browser()).login("alice")
+        thief = await site.browser(browser.token)
+        assert (await thief.post("/do/rotate")).status == 200
+        async with pg.transaction():
+            await pg.execute("lock table aiosess_sessions in access exclusive mode")
+            login = asyncio.create_task(browser.post("/unknown"))
+            await caller.gate.entered.wait()
+        caller.gate.opened.set()
+        assert (await login).status == 200
+        assert [await browser.user(), await thief.user()] == ["alice", None]
+
+
 @pytest.mark.threat("DB-05")
 async def test_login_that_is_given_up_leaves_the_caller_unknown(dsn: str, pg: asyncpg.Connection) -> None:
     """While PostgreSQL has not answered who comes, a login that is cancelled makes nobody of them."""

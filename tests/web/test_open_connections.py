@@ -514,7 +514,8 @@ async def test_many_connections_cost_one_query_a_second(dsn: str) -> None:
         begun_at = monotonic()
         await eventually(lambda: asked(4))
         assert monotonic() - begun_at > 3 * ASK_EVERY
-        assert {text for text in statements if "aiosess" in text} == {check}
+        first_use = statement("touch", "public")  # the browsers have just signed in
+        assert {text for text in statements if "aiosess" in text} - {first_use} == {check}
         assert len(watchlist(site)) == HUNDRED
 
 

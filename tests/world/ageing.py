@@ -14,6 +14,7 @@ async def age(pg: asyncpg.Connection, seconds: float, where: str = "true", *, ta
         update {table} set
             promoted_at = promoted_at - $1 * interval '1 second',
             settled_at = settled_at - $1 * interval '1 second',
+            secret_replaced_at = secret_replaced_at - $1 * interval '1 second',
             mint_until = mint_until - $1 * interval '1 second',
             holder_until = holder_until - $1 * interval '1 second',
             authenticated_at = authenticated_at - $1 * interval '1 second',

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from aiosess._row import Retired, Row
 from aiosess._token import rotation
-from aiosess._token.rotation import ADOPTED, MAX_RETIRED, Verdict, is_lease_free
+from aiosess._token.rotation import ADOPTED, MAX_RETIRED, Meaning, Verdict, is_lease_free
 from aiosess._token.token import Token
 from aiosess.config import SessionConfig
 
@@ -54,6 +54,7 @@ def adopted(judged: Stored, presented: Token, now: datetime, client: str | None 
         parent_id=presented.parent_id,
         promoted_at=now,
         settled_at=None,
+        is_presented=True,
         holder=rotation.holder_of(judged),
         promoted_by=client if judged.leased_to == client else None,
         retired=tuple(each for each in last if each.at > since or presented.version == judged.version),
@@ -66,6 +67,8 @@ def written(
     """Return the row after what the verdict asks for, and whether the lease was taken."""
     if verdict.meaning in ADOPTED:
         return adopted(judged, presented, now, client), False
+    if verdict.meaning is Meaning.OUTDATED:
+        return replace(judged, secret_replaced_at=None), False
     if verdict.settles:
         return replace(judged, settled_at=now), False
     if verdict.mints:
@@ -78,6 +81,7 @@ def rotated(judged: Stored, fresh: Token, now: datetime, client: str) -> Stored:
     return replace(
         judged,
         secret_hash=fresh.secret_hash,
+        secret_replaced_at=now,
         version=fresh.version,
         token_id=fresh.id,
         parent_id=None,

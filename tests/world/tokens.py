@@ -40,6 +40,8 @@ ROW = Stored(
     expires_at=START + timedelta(days=30),
     ends_at=START + timedelta(days=90),
     remember=True,
+    is_presented=True,
+    secret_replaced_at=None,
 )
 
 FIRST = replace(ROW, version=1, token_id="0", parent_id=None, settled_at=START)

@@ -23,7 +23,9 @@ $$;
 create or replace trigger aiosess_next_revision before update on {schema}.aiosess_sessions
 for each row execute function {schema}.aiosess_next_revision();
 
--- A login in one round trip: end the request's earlier session, evict the sessions beyond the cap, insert the new one.
+-- A login in one round trip: end the request's earlier session, evict the sessions beyond the cap, insert the new one. The
+-- session presented_id also ends, if it is the user's own: the request brought a token of it that is no longer accepted. (A
+-- thief may have replaced the session's secret. Another user's session is none of this user's business.)
 -- Returns nothing if the user's sessions, or everybody's, were revoked after the login began, unless the login's own
 -- request did it (at one of the instants in excused). A second call with the same id changes nothing.
 create or replace function {schema}.aiosess_authenticate(
@@ -42,6 +44,7 @@ create or replace function {schema}.aiosess_authenticate(
     new_remember boolean,
     began_ago interval,
     earlier_id uuid,
+    presented_id uuid,
     cap int,
     excused timestamptz[]
 )
@@ -86,20 +89,31 @@ begin
         return;
     end if;
 
-    if earlier_id is not null then
+    if coalesce(earlier_id, presented_id) is not null then
         return query
             delete from {schema}.aiosess_sessions s
-            where s.id = earlier_id and s.expires_at > now()
+            where
+                s.id in (earlier_id, presented_id)
+                and (s.id = earlier_id or s.user_id = new_user_id)
+                and s.expires_at > now()
             returning 'replaced'::text, to_jsonb(s);
     end if;
 
+    -- A sign-in without the browser's cookie (a callback by a cross-site POST, a browser that was closed, a double click)
+    -- leaves a session behind that nobody uses. Such orphans go first, so that they push out no device in use: sessions that
+    -- were never presented, then those that the client of this login used last, then the least recently active.
     if others >= cap then
         return query
             delete from {schema}.aiosess_sessions s
             where s.id in (
                 select o.id from {schema}.aiosess_sessions o
                 where o.user_id = new_user_id and o.expires_at > now()
-                order by o.last_active_at desc, o.id desc
+                order by
+                    o.is_presented desc,
+                    coalesce(o.promoted_user_agent, o.user_agent) = new_user_agent
+                    and case when o.promoted_user_agent is null then o.ip else o.promoted_ip end is not distinct from new_ip,
+                    o.last_active_at desc,
+                    o.id desc
                 offset cap - 1
             )
             returning 'evicted'::text, to_jsonb(s);

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from aiosess._postgres.columns import column_names
 from aiosess._postgres.connections import Connection
 from aiosess._postgres.schema.scripts import VERSION
 from aiosess._postgres.sql_files import read_sql
@@ -16,7 +17,8 @@ class State:
         has_schema: The PostgreSQL schema is there.
         has_tables: At least one of the tables that hold sessions and logins is there.
         is_released: The table of the version is that of a released library.
-        is_whole: All tables that hold sessions and logins, the functions and the trigger are there.
+        is_whole: All tables that hold sessions and logins, the columns of a session, the functions and the trigger
+            are there.
         version: The version of the tables, if they have one.
         compatible_from: A library made for this version of the tables, or for a later one, may use them.
 
@@ -37,7 +39,7 @@ class State:
 
 async def look(connection: Connection, schema: str) -> State:
     """Find out what is in a schema."""
-    (objects,) = await connection.fetch(read_sql("sql/objects.sql", schema))
+    (objects,) = await connection.fetch(read_sql("sql/objects.sql", schema), column_names())
     versions = await connection.fetchrow(read_sql("sql/version.sql", schema)) if objects["is_released"] else None
     version, compatible_from = versions or (None, 0)
     return State(

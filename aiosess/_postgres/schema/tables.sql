@@ -21,6 +21,8 @@ create table {schema}.aiosess_sessions (
     -- The secret of the session (only its hash is stored) and the tokens that carry it. The current token is the one that
     -- was promoted last. It has settled when the browser presented it again.
     secret_hash bytea not null,
+    -- When rotate() replaced the secret; null: never, or an old secret that came later than late_window has been told of.
+    secret_replaced_at timestamptz,
     version int not null,
     token_id text collate "C" not null,
     parent_id text collate "C",
@@ -63,6 +65,8 @@ create table {schema}.aiosess_sessions (
     ends_at timestamptz not null,
     idle_timeout interval not null,
     remember boolean not null,
+    -- Whether a request after the login brought a token. Over the cap a session that never did is evicted first.
+    is_presented boolean not null default false,
 
     -- A trigger moves it with every UPDATE.
     revision bigint not null default 0

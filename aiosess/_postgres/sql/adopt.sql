@@ -7,6 +7,7 @@ set
     parent_id = $4::text,
     promoted_at = now(),
     settled_at = null,
+    is_presented = true,
     -- A client becomes the holder only with a token that it was given (it may have stolen any other one), and only when
     -- that token settles: to present it once is not enough.
     holder = case when s.settled_at is null then s.holder else coalesce(s.promoted_by, s.holder) end,

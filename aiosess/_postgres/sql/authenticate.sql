@@ -17,7 +17,8 @@ from
         new_remember => $13::boolean,
         began_ago => $14::interval,
         earlier_id => $15::uuid,
-        cap => $16::int,
-        excused => $17::timestamptz[]
+        presented_id => $16::uuid,
+        cap => $17::int,
+        excused => $18::timestamptz[]
     ) a,
     jsonb_to_record(a.session) s ({column_types})

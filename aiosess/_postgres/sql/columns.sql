@@ -3,4 +3,4 @@ id uuid, user_id text, secret_hash bytea, version int, token_id text, parent_id 
 settled_at timestamptz, mint_until timestamptz, holder text, promoted_by text, holder_until timestamptz, retired text,
 revision bigint, ip text, user_agent text, device_name text, device_type text, fingerprint text, data text,
 authenticated_at timestamptz, created_at timestamptz, last_active_at timestamptz, expires_at timestamptz,
-ends_at timestamptz, remember boolean
+ends_at timestamptz, remember boolean, is_presented boolean, secret_replaced_at timestamptz

@@ -1,4 +1,4 @@
--- Which tables, functions and triggers of aiosess are there.
+-- Which tables, columns of a session, functions and triggers of aiosess are there.
 select
     to_regnamespace('{schema}') is not null as has_schema,
     coalesce(to_regclass('{schema}.aiosess_sessions'), to_regclass('{schema}.aiosess_logins')) is not null as has_tables,
@@ -13,6 +13,11 @@ select
     ) as is_released,
     to_regclass('{schema}.aiosess_sessions') is not null
     and to_regclass('{schema}.aiosess_logins') is not null
+    -- Tables of a development version may lack columns that this one reads.
+    and $1::text[] <@ array(
+        select a.attname::text from pg_attribute a
+        where a.attrelid = to_regclass('{schema}.aiosess_sessions') and not a.attisdropped
+    )
     and exists (
         select from pg_trigger t
         where

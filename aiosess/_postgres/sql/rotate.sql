@@ -3,6 +3,7 @@
 update {schema}.aiosess_sessions s
 set
     secret_hash = $3::bytea,
+    secret_replaced_at = now(),
     version = case when s.secret_hash = $3::bytea then s.version else s.version + 1 end,
     token_id = $4::text,
     parent_id = null,

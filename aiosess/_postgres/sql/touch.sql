@@ -1,4 +1,5 @@
--- Write last activity and settled marks of many sessions. A row that another statement is changing is left out: a lost mark
+-- Write last activity, settled marks and first presentations of many sessions. A session without an instant was presented,
+-- and neither its last activity nor its end moves. A row that another statement is changing is left out: a lost mark
 -- is harmless, but two statements that wait for each other are not.
 with free as (
     select s.id from {schema}.aiosess_sessions s
@@ -8,6 +9,7 @@ with free as (
 )
 update {schema}.aiosess_sessions s
 set
+    is_presented = true,
     -- A mark of a request that is no activity leaves the times alone.
     last_active_at = case when t.is_activity then greatest(s.last_active_at, t.at) else s.last_active_at end,
     expires_at = case

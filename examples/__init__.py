@@ -1,0 +1,1 @@
+"""Programs that docs/ explains; tests play them."""
