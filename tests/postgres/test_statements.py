@@ -173,7 +173,7 @@ async def test_touch(pg: asyncpg.Connection, row: Stored, settled: str | None, w
 async def test_first_presentation(pg: asyncpg.Connection, row: Stored) -> None:
     """The mark of a first presentation prolongs nothing and settles nothing."""
     row = replace(row, ends_at=max(row.expires_at, row.ends_at))
-    after = await run(pg, row, "touch", [row.id], [None], [None])
+    after = await run(pg, row, "touch", [row.id], [row.last_active_at], [False], [None])
     assert after == (replace(row, is_presented=True) if is_live(row) else row)
 
 
