@@ -8,6 +8,7 @@ import pytest
 from tests.world.app import make_app
 from tests.world.browsers.engines import USUAL
 from tests.world.browsers.real import RealBrowser, Start
+from tests.world.browsers.steps import sign_in
 from tests.world.forms_app import routes
 from tests.world.site import Site, visit
 
@@ -37,3 +38,11 @@ async def site(dsn: str, engine: type[RealBrowser]) -> AsyncIterator[Site]:
 def origin(site: Site) -> str:
     """Return where the application is."""
     return f"http://localhost:{site.port}"
+
+
+@pytest.fixture
+async def browser(start: Start, origin: str) -> RealBrowser:
+    """Return a browser that ada is signed in with."""
+    browser = await start()
+    await sign_in(browser, origin)
+    return browser

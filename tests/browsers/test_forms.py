@@ -3,19 +3,11 @@
 import asyncpg
 import pytest
 
-from tests.world.browsers.real import RealBrowser, Start
-from tests.world.browsers.steps import rotate_once, sign_in
+from tests.world.browsers.real import RealBrowser
+from tests.world.browsers.steps import rotate_once
 from tests.world.forms_app import foreign_site
 
 TOKEN = "document.querySelector('#act').form.csrf_token.value"
-
-
-@pytest.fixture
-async def browser(start: Start, origin: str) -> RealBrowser:
-    """Return a browser that ada is signed in with."""
-    browser = await start()
-    await sign_in(browser, origin)
-    return browser
 
 
 @pytest.mark.threat("CSR-01")

@@ -4,20 +4,11 @@ import asyncpg
 import pytest
 
 from tests.world.ageing import make_due
-from tests.world.browsers.real import RealBrowser, Start
-from tests.world.browsers.steps import sign_in
+from tests.world.browsers.real import RealBrowser
 from tests.world.waiting import eventually
 
 ROTATIONS = 5
 VERSION = "select version from aiosess_sessions"
-
-
-@pytest.fixture
-async def browser(start: Start, origin: str) -> RealBrowser:
-    """Return a browser that ada is signed in with."""
-    browser = await start()
-    await sign_in(browser, origin)
-    return browser
 
 
 async def answers(browser: RealBrowser) -> list[str]:

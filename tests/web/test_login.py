@@ -108,6 +108,15 @@ class UnknownCaller:
         await sessions.authenticate("alice")
         return web.Response(text="in")
 
+    async def sign_in(self, browser: Browser, pg: asyncpg.Connection) -> None:
+        """Sign in with a browser: in vain while the table is locked, and then again."""
+        async with pg.transaction():
+            await pg.execute("lock table aiosess_sessions in access exclusive mode")
+            login = asyncio.create_task(browser.post("/unknown"))
+            await self.gate.entered.wait()
+        self.gate.opened.set()
+        assert (await login).status == 200
+
     async def give_up(self, request: web.Request) -> web.Response:
         """Cancel a login while it asks who has come, and say who that is now."""
         sessions = request["sessions"]
@@ -125,12 +134,7 @@ async def test_login_ends_the_earlier_session_that_was_unknown(dsn: str, pg: asy
     async with visit(make_app(dsn, web.post("/unknown", caller.handle), store_timeout=BRIEF)) as site:
         browser = await (await site.browser()).login("alice")
         earlier, before = browser.token, await ids(pg)
-        async with pg.transaction():
-            await pg.execute("lock table aiosess_sessions in access exclusive mode")
-            login = asyncio.create_task(browser.post("/unknown"))
-            await caller.gate.entered.wait()
-        caller.gate.opened.set()
-        assert (await login).status == 200
+        await caller.sign_in(browser, pg)
         assert await browser.user() == "alice"
         after = await ids(pg)
         assert len(after) == 1
@@ -146,12 +150,7 @@ async def test_login_with_an_old_secret_that_was_unknown(dsn: str, pg: asyncpg.C
         browser = await (await site.browser()).login("alice")
         thief = await site.browser(browser.token)
         assert (await thief.post("/do/rotate")).status == 200
-        async with pg.transaction():
-            await pg.execute("lock table aiosess_sessions in access exclusive mode")
-            login = asyncio.create_task(browser.post("/unknown"))
-            await caller.gate.entered.wait()
-        caller.gate.opened.set()
-        assert (await login).status == 200
+        await caller.sign_in(browser, pg)
         assert [await browser.user(), await thief.user()] == ["alice", None]
 
 
