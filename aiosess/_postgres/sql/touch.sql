@@ -1,6 +1,5 @@
--- Write last activity, settled marks and first presentations of many sessions. A session without an instant was presented,
--- and neither its last activity nor its end moves. A row that another statement is changing is left out: a lost mark
--- is harmless, but two statements that wait for each other are not.
+-- Write first presentations, last activity and settled marks of many sessions. A row that another statement is changing is
+-- left out: a lost mark is harmless, but two statements that wait for each other are not.
 with free as (
     select s.id from {schema}.aiosess_sessions s
     where s.id = any($1::uuid[]) and s.expires_at > now()
