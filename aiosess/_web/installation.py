@@ -58,6 +58,7 @@ class Installation:
         self._source = source
         self._config = config
         self._cookie = cookie = _checked_cookie(keyring, config)
+        _warn_of_risks(cookie, config)
         self.signals = signals = Signals()
         self.log_limit = limit = LogLimit()
         log_events(signals, limit)
@@ -190,6 +191,10 @@ def _checked_cookie(keyring: Keyring, config: SessionConfig) -> Cookie:
     if len(longest) > MAX_COOKIE_BYTES:
         message = f"cookie_name, audience: the cookie would take {len(longest)} bytes, more than {MAX_COOKIE_BYTES}"
         raise ConfigError(message)
+    return cookie
+
+
+def _warn_of_risks(cookie: Cookie, config: SessionConfig) -> None:
     if config.insecure_cookies:
         log.warning(
             "aiosess: INSECURE COOKIES: %r is sent over plain http and can be read and planted by anybody on the way. "
@@ -203,4 +208,3 @@ def _checked_cookie(keyring: Keyring, config: SessionConfig) -> Cookie:
             config.rotation_overlap.total_seconds(),
             COOKIES_ON_DISK_WITHIN.total_seconds(),
         )
-    return cookie
