@@ -60,7 +60,10 @@ class RequestHooks:
             visit = Visit(request)
             current.set(visit)
             own_revocations.set([])
-            known = self._read_as_treated(visit, request) if treatments else read(visit)
+            if treatments and request.match_info.route in treatments:
+                known = self._read_as_treated(visit, treatments[request.match_info.route])
+            else:
+                known = read(visit)
             if known is not None:
                 await admit(visit, known)
             request[SESSIONS] = SessionManager(visit, collaborators)
@@ -75,12 +78,11 @@ class RequestHooks:
 
         return sessions
 
-    def _read_as_treated(self, visit: Visit, request: web.Request) -> KnownToken | None:
-        treatment = self.treatments.get(request.match_info.route)
+    def _read_as_treated(self, visit: Visit, treatment: Treatment) -> KnownToken | None:
         if treatment is Treatment.UNCHECKED:
             visit.unknown = NOT_CHECKED
             return None
-        visit.is_background = treatment is Treatment.BACKGROUND
+        visit.is_background = True
         return self._transport.read(visit)
 
     def _let_wait(self, visit: Visit, request: web.Request, response: web.StreamResponse) -> None:
