@@ -108,10 +108,16 @@ class Admission:
         """
         unknown = visit.unknown
         if unknown is not None and unknown.token is not None:
-            await self.admit(visit, unknown.token)
-            # Only now, if nothing new is unknown: until then the request must not be taken for anonymous.
-            visit.unknown = None if visit.unknown is unknown else visit.unknown
+            await self.find_out(visit, unknown.token)
         visit.require_known()
+
+    async def find_out(self, visit: Visit, known: KnownToken | None) -> None:
+        """Check a request whose sender is unknown; it may stay so, and ``visit.unknown`` then says why."""
+        unknown = visit.unknown
+        if known is not None:
+            await self.admit(visit, known)
+        # Only now, if nothing new is unknown: until then the request must not be taken for anonymous.
+        visit.unknown = None if visit.unknown is unknown else visit.unknown
 
     async def _judge(self, visit: Visit, row: Row, known: KnownToken, user_agent: str) -> bool:
         """Judge a token and follow the verdict; False: the row is no longer as it was judged."""

@@ -92,6 +92,7 @@ class SessionManager:
         """Show whether somebody is signed in, and no id."""
         return f"<SessionManager {'signed in' if self._visit.row else 'anonymous'}>"
 
+    @_one_at_a_time
     async def check(self) -> None:
         """
         Check the request on a route that is not checked: ``@aiosess.unchecked`` or static files.
@@ -100,13 +101,8 @@ class SessionManager:
         method raises ``NotChecked`` on such a route. If PostgreSQL does not answer, they raise ``StoreUnavailable``.
         """
         visit, call = self._visit, self._call
-        async with self._changing():
-            if visit.unknown is NOT_CHECKED:
-                known = call.transport.read(visit)
-                if known is not None:
-                    await call.admission.admit(visit, known)
-                if visit.unknown is NOT_CHECKED:
-                    visit.unknown = None
+        if visit.unknown is NOT_CHECKED:
+            await call.admission.find_out(visit, call.transport.read(visit))
 
     # The signed-in user
 
