@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+import aiosess
 from tests.world.ageing import make_due
 from tests.world.app import make_app
 from tests.world.site import visit
@@ -102,6 +103,21 @@ async def test_cookie_arrives_with_another_response(run: Runner, dsn: str) -> No
         response = await (await site.browser()).post("/login/ada")
         assert await response.text() == "replaced"
         assert len(set_cookies(response)) == 1
+
+
+async def test_unchecked_response_from_another_task_may_be_cached(dsn: str) -> None:
+    """Where nothing leads from the response to its request, only one of a checked route is kept apart by caches."""
+
+    @aiosess.unchecked
+    async def look(_request: web.Request) -> web.Response:
+        return web.Response(text="open")
+
+    app = make_app(dsn, web.get("/open", look))
+    app.middlewares.insert(0, middleware_of(_in_time, clones=True))
+    async with visit(app) as site:
+        browser = await site.browser()
+        assert "Vary" not in (await browser.get("/open")).headers
+        assert (await browser.get("/public")).headers["Vary"] == "Cookie"
 
 
 async def test_two_setups_keep_apart_in_another_task(dsn: str) -> None:
