@@ -20,7 +20,7 @@ Runner = Callable[[Awaitable[web.StreamResponse]], Awaitable[web.StreamResponse]
 
 
 async def _in_time(work: Awaitable[web.StreamResponse]) -> web.StreamResponse:
-    return await asyncio.wait_for(work, 60)
+    return await asyncio.wait_for(asyncio.ensure_future(work), 60)  # since 3.12 wait_for() itself makes no task
 
 
 async def _shielded(work: Awaitable[web.StreamResponse]) -> web.StreamResponse:

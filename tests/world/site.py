@@ -78,6 +78,10 @@ class Site:
         for wire in self._wires:
             await wire.close()
         for client in self._clients:
+            # Their connections end without a closing handshake. The session would leave them to the garbage collector,
+            # and Python complains then, in whichever test that is.
+            for websocket in client._websockets:
+                websocket._response.close()
             await client.session.close()
         await self.server.close()
 
