@@ -55,6 +55,14 @@ class Cookie:
         """Return the version cookie that goes with this cookie; see ``version_cookie``."""
         return Cookie(f"{self.name}{VERSION_SUFFIX}", self.attributes)
 
+    def read_lone(self, headers: Sequence[str]) -> str | None:
+        """Return our cookie's value if it is the only cookie of a request, as on many sites; otherwise None."""
+        if len(headers) == 1:
+            (header,) = headers
+            if header.startswith(self._start) and ";" not in header:
+                return header.removeprefix(self._start).rstrip(" \t")
+        return None
+
     def read(self, headers: Sequence[str]) -> str | None:
         """
         Return our cookie's value from all Cookie headers of a request, or None.
@@ -66,10 +74,6 @@ class Cookie:
             TooManyCookies: the headers have more than 16 kB together.
 
         """
-        if len(headers) == 1:
-            (header,) = headers
-            if header.startswith(self._start) and ";" not in header and len(header) <= MAX_HEADERS:
-                return header.removeprefix(self._start).rstrip(" \t")  # on many sites ours is the only cookie
         if sum(map(len, headers)) > MAX_HEADERS:
             raise TooManyCookies
         found: str | None = None

@@ -86,7 +86,6 @@ class SessionManager:
         """Read and change the state of one request."""
         self._visit = visit
         self._call = collaborators
-        self._seen: tuple[Row, Session] | None = None
 
     def __repr__(self) -> str:
         """Show whether somebody is signed in, and no id."""
@@ -139,9 +138,10 @@ class SessionManager:
         row = self._visit.row
         if row is None:
             return None
-        if self._seen is None or self._seen[0] is not row:
-            self._seen = (row, session_of(row, is_current=True))
-        return self._seen[1]
+        seen: tuple[Row, Session] | None = getattr(self, "_seen", None)  # few requests need it, and no other pays
+        if seen is None or seen[0] is not row:
+            seen = self._seen = (row, session_of(row, is_current=True))
+        return seen[1]
 
     @property
     def form_token(self) -> str:

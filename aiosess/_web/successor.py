@@ -33,7 +33,7 @@ class Successors:
     async def mint(self, visit: Visit, response: web.StreamResponse) -> None:
         """Send a successor with this response, if one is due, the response may carry it, and the lease is free."""
         row, token = visit.row, visit.token
-        if not visit.mints or row is None or token is None or not _may_carry(visit, response):
+        if row is None or token is None or not _may_carry(visit, response):
             return
         now = self._clock.now()
         if not any(is_lease_free(row, now, is_holder=each) for each in (True, False)):

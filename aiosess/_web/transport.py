@@ -17,6 +17,7 @@ from aiosess._token.reader import KnownToken, TokenReader
 from aiosess._token.token import Token
 from aiosess._token.version_cookie import encode_version
 from aiosess._web.caching import forbid_caching
+from aiosess._web.outgoing import Outgoing
 from aiosess._web.visit import Visit
 from aiosess.config import SessionConfig
 
@@ -36,7 +37,7 @@ class CookieTransport:
         limit: LogLimit,
     ) -> None:
         """Use this cookie, sign with these keys, and tell of conflicts as far as the limit allows."""
-        self._cookie, self._read_value = cookie, cookie.read
+        self._cookie, self._read_lone = cookie, cookie.read_lone
         self._version_cookie = cookie.of_version()
         self._version_name = self._version_cookie.name
         self._keyring = keyring
@@ -53,7 +54,10 @@ class CookieTransport:
         if cookies is None:
             return None
         try:
-            text = self._read_value(cookies)
+            text = self._read_lone(cookies)
+            if text is not None:
+                return self._read_token(text)
+            text = self._cookie.read(cookies)
             if text is None:
                 return None
             for header in cookies:
@@ -92,7 +96,8 @@ class CookieTransport:
         self._delete(self._version_cookie, visit)
 
     def _delete(self, cookie: Cookie, visit: Visit) -> None:
-        if cookie.name in visit.outgoing or self._is_presented(cookie, visit):
+        is_outgoing = visit.outgoing is not None and cookie.name in visit.outgoing.cookies
+        if is_outgoing or self._is_presented(cookie, visit):
             visit.send(cookie.name, cookie.clear())
 
     def _is_presented(self, cookie: Cookie, visit: Visit) -> bool:
@@ -102,10 +107,11 @@ class CookieTransport:
             return True
 
 
-def write_cookies(visit: Visit, response: web.StreamResponse) -> None:
-    """Put the outgoing cookies into the headers of a response that no cache may keep."""
+def write_cookies(outgoing: Outgoing, response: web.StreamResponse) -> None:
+    """Put the cookies into the headers of a response that no cache may keep."""
     # An application may share one dict of headers between responses: our cookie would go out with the others too.
     response._headers = response.headers.copy()  # noqa: SLF001 - there is no public way
-    for header in visit.outgoing.values():
+    for header in outgoing.cookies.values():
         response.headers.add(SET_COOKIE, header)
+    outgoing.waits = False
     forbid_caching(response)

@@ -1,10 +1,8 @@
 """The state of one request: who sent it, and which cookies go out with its response."""
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hmac import compare_digest
 from time import monotonic
-from types import MappingProxyType
 from typing import Final, NamedTuple
 from uuid import UUID
 from weakref import ref
@@ -16,11 +14,8 @@ from aiosess._client.caller import Caller
 from aiosess._row import Row
 from aiosess._token.reader import KnownToken
 from aiosess._token.token import Token
+from aiosess._web.outgoing import Outgoing
 from aiosess.errors import NotAuthenticated, NotChecked, ResponseStarted, StoreUnavailable
-
-log = logging.getLogger("aiosess")
-
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Unknown(NamedTuple):
@@ -38,24 +33,6 @@ def _complaint(unknown: Unknown) -> Exception:
     return NotChecked() if unknown is NOT_CHECKED else StoreUnavailable(unknown.reason)
 
 
-class Unsent:
-    """Cookies that wait for a response to go out with; the log says it if they wait in vain."""
-
-    __slots__ = ("is_sent",)
-
-    def __init__(self) -> None:
-        """Wait."""
-        self.is_sent = False
-
-    def __del__(self) -> None:
-        """Complain when the request is over."""
-        if not self.is_sent:
-            log.warning(
-                "aiosess: a session cookie was lost: a middleware outside of ours runs the handler in a task of its "
-                "own (wait_for, shield), with a copy of the request, and answers with another response"
-            )
-
-
 class Visit:
     """
     The state of one request.
@@ -66,12 +43,10 @@ class Visit:
         token: The token that was accepted, or made by this request; None: anonymous.
         row: The session's row that goes with it.
         is_late: Whether the token was already retired, so that nothing may rely on a recent authentication.
-        mints: Whether a successor of the token is due with the response.
-        outgoing: The Set-Cookie headers that go out with the response, by the cookie's name.
+        outgoing: What goes out with the response; None: nothing.
         varies: Whether the response depends on who is asking.
         is_background: Whether the request is no activity of the session.
         is_sealed: Whether the headers of a response are out.
-        unsent: Set while cookies wait for a response that the handler has returned; absent before.
         unknown: Set when PostgreSQL did not answer, or was not asked; None: it is known who is asking.
 
     """
@@ -84,12 +59,10 @@ class Visit:
         "is_background",
         "is_late",
         "is_sealed",
-        "mints",
         "outgoing",
         "row",
         "token",
         "unknown",
-        "unsent",
         "varies",
     )
 
@@ -102,9 +75,8 @@ class Visit:
         self.token: Token | None = None
         self.row: Row | None = None
         self.unknown: Unknown | None = None
-        self.outgoing = _NOTHING
-        self.unsent: Unsent  # few requests need it, and no other pays for it
-        self.varies = self.is_sealed = self.is_late = self.mints = self.is_background = False
+        self.outgoing: Outgoing | None = None
+        self.varies = self.is_sealed = self.is_late = self.is_background = False
 
     @property
     def presented_id(self) -> UUID | None:
@@ -159,13 +131,7 @@ class Visit:
         return self.require()  # every session has a user
 
     def require_unsealed(self) -> None:
-        """
-        Refuse to change the session's cookie once the headers are out.
-
-        Raises:
-            ResponseStarted: they are.
-
-        """
+        """Raise ``ResponseStarted`` once the headers are out: the session's cookie can no longer be changed."""
         if self.is_sealed:
             raise ResponseStarted
 
@@ -174,7 +140,8 @@ class Visit:
     def accept(self, row: Row, token: Token, *, is_late: bool = False, mints: bool = False) -> None:
         """Take the sender for the session's user."""
         self.token, self.row = token, row
-        self.is_late, self.mints = is_late, mints
+        self.is_late = is_late
+        self._mint(is_due=mints)
 
     def refuse(self, session_id: UUID) -> None:
         """Note that the request brought a token of a live session that is not accepted; the sender stays anonymous."""
@@ -186,7 +153,7 @@ class Visit:
         if before is None or row.id != before.id or row.revision < before.revision:
             return  # a parallel call of this request has ended or replaced the session, or has a newer row
         if (row.token_id, row.settled_at) != (before.token_id, before.settled_at):
-            self.mints = False  # the row's token changed since it was judged: no successor of ours is due
+            self._mint(is_due=False)  # the row's token changed since it was judged: no successor of ours is due
         if not compare_digest(row.secret_hash, before.secret_hash):
             self.is_late = True  # a later password check belongs to the holder of the new secret
         self.row = row
@@ -201,8 +168,16 @@ class Visit:
         # A parallel call of this request may have come first.
         self._presented_id = self.presented_id if self.token is None else self.token.session_id
         self.token = self.row = None
-        self.mints = False
+        self._mint(is_due=False)
 
     def send(self, cookie_name: str, header: str) -> None:
         """Send a Set-Cookie header with the response, in the place of an earlier one for the same cookie."""
-        self.outgoing = {**self.outgoing, cookie_name: header}
+        self._begun().cookies[cookie_name] = header
+
+    def _mint(self, *, is_due: bool) -> None:
+        if is_due or self.outgoing is not None:
+            self._begun().mints = is_due
+
+    def _begun(self) -> Outgoing:
+        self.outgoing = self.outgoing or Outgoing()
+        return self.outgoing

@@ -152,15 +152,20 @@ def trust_memory(patch: pytest.MonkeyPatch) -> None:
 
 def delete_in_passing(patch: pytest.MonkeyPatch) -> None:
     """Delete the cookie that came, whenever nobody is signed in with it."""
-    on_response_prepare = middleware.RequestHooks.on_response_prepare
+    make_response_hook = middleware.RequestHooks._make_response_hook
 
-    async def misprepare(self: middleware.RequestHooks, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        visit = self._visit.get()
-        if visit is not None and visit.row is None:
-            self._transport.delete_cookie(visit)
-        await on_response_prepare(self, request, response)
+    def make_mistaken_hook(self: middleware.RequestHooks) -> object:
+        on_response_prepare = make_response_hook(self)
 
-    patch.setattr(middleware.RequestHooks, "on_response_prepare", misprepare)
+        async def misprepare(request: web.Request, response: web.StreamResponse) -> None:
+            visit = self._visit.get()
+            if visit is not None and visit.row is None:
+                self._transport.delete_cookie(visit)
+            await on_response_prepare(request, response)
+
+        return misprepare
+
+    patch.setattr(middleware.RequestHooks, "_make_response_hook", make_mistaken_hook)
 
 
 def tell_no_going_back(patch: pytest.MonkeyPatch) -> None:
