@@ -60,6 +60,8 @@ def row_of(values: Iterable[Any]) -> Row:
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         tell_unreadable(error)
         raise UnreadableRow from None
+    if record[_DEVICE_TYPE] not in _DEVICE_TYPES:  # a later release, which runs beside this one, may know more of them
+        record[_DEVICE_TYPE] = "unknown"
     created_at = record[_CREATED_AT]
     for index in _OFTEN_CREATED_AT:  # one object for equal instants, because many rows are held
         if record[index] == created_at:
