@@ -22,8 +22,8 @@ def _rules(kind: DeviceType, names: dict[str, str]) -> tuple[Rule, ...]:
     return tuple(Rule(re.compile(pattern), name, kind) for pattern, name in names.items())
 
 
-# Things whose name says all: nobody tells the browsers of a television apart. Robots come first, for some add their name
-# to the User-Agent of a phone. A robot's name does not follow "/" or "@", which begin a part of an address.
+# Things whose name says all: nobody tells the browsers of a television apart. Robots come first, because some add
+# their name to the User-Agent of a phone. A robot's name does not follow "/" or "@", which begin a part of an address.
 THINGS: Final = (
     *_rules(
         "bot",
@@ -68,8 +68,14 @@ THINGS: Final = (
             "HbbTV|Smart-?TV|CE-HTML": "TV",
         },
     ),
-    *_rules("tablet", {r"Kindle/": "Kindle", "Kobo (?:Touch|eReader)": "Kobo", "PocketBook": "PocketBook", "Tesla/": "Tesla"}),
-    *_rules("mobile", {"[Ww]atch ?OS": "Apple Watch", "; SM-(?:R[89]|L)[0-9]{2}": "Galaxy Watch", "; Pixel Watch": "Pixel Watch"}),
+    *_rules(
+        "tablet",
+        {r"Kindle/": "Kindle", "Kobo (?:Touch|eReader)": "Kobo", "PocketBook": "PocketBook", "Tesla/": "Tesla"},
+    ),
+    *_rules(
+        "mobile",
+        {"[Ww]atch ?OS": "Apple Watch", "; SM-(?:R[89]|L)[0-9]{2}": "Galaxy Watch", "; Pixel Watch": "Pixel Watch"},
+    ),
     *_rules(
         "desktop",
         {"^w3m/": "w3m", "^Lynx/": "Lynx"},  # do not say which system they run on
