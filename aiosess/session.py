@@ -8,7 +8,7 @@ from uuid import UUID
 
 __all__ = ("DeviceType", "Session", "SessionPage", "Tally")
 
-DeviceType = Literal["desktop", "mobile", "tablet", "bot", "unknown"]
+DeviceType = Literal["desktop", "mobile", "tablet", "tv", "console", "program", "bot", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from ua_parser import Result, parse
 
+from aiosess._client.device_rules import BROWSERS, PLATFORMS, THINGS, first
 from aiosess.session import DeviceType
 
 
@@ -33,8 +34,14 @@ _MAX_NAME = 64
 # For iOS apps the parser takes all text before "/1 CFNetwork" for the family, versions included.
 _VERSION = re.compile(r"[\s_-]*v?\d+\.\d.*|/.*")
 _VARIANT = re.compile(r"[\s-]*\b(?:Mobile|Tablet|Touch|WebView|iOS|Android|Alpha|Beta)\b")
-_PRODUCT = re.compile(r"(?!Mozilla/)([A-Za-z_-]+)/")  # RFC 9110, 10.1.5; without digits, which may be a version
-_BROWSERS = {"HeadlessChrome": "Headless Chrome", "IE": "Internet Explorer", "Safari UI": "Safari"}
+_PRODUCT = re.compile(r"(?!Mozilla/)([A-Za-z][A-Za-z._-]*)/")  # RFC 9110, 10.1.5; no digits: they may be a version
+_BROWSERS = {
+    "Apple Mail": "Safari",  # what the parser calls each web view on a Mac
+    "HeadlessChrome": "Headless Chrome",
+    "IE": "Internet Explorer",
+    "Safari UI": "Safari",
+}
+_TEXT_BROWSERS = {"ELinks", "Links"}
 _PLATFORMS = {"Chrome OS": "ChromeOS", "Mac OS": "macOS", "Mac OS X": "macOS"}
 # A browser's packager decides whether it names the distribution: Firefox on Ubuntu did, and no longer does.
 _DISTRIBUTION = re.compile(
@@ -88,22 +95,47 @@ def warm_up() -> None:
 
 @lru_cache(maxsize=1024)  # parsing takes 1 to 5 ms in pure Python; the keys are cut, so the cache has at most 2 MB
 def _describe(text: str) -> Device:
-    result = parse(text)
-    browser, platform = _browser(text, result), _platform(result)
-    kind = _kind(text, result, platform)
+    browser, platform, kind = _parts(text)
     # Clean text has no line feed, so two different triples never join to the same text.
     digest = sha256(f"{browser}\n{platform}\n{kind}".encode()).hexdigest()
     return Device(text, _name(browser, platform, kind)[:_MAX_NAME].rstrip(), kind, digest[:16])
 
 
+def _parts(text: str) -> tuple[str, str, DeviceType]:
+    """Return browser family, platform and type: by our rules, or else by the parser."""
+    thing = first(THINGS, text)
+    if thing:
+        return thing[0], "", thing[1]
+    result = parse(text)
+    browser = _browser(text, result)
+    ours = first(PLATFORMS, text)
+    if ours:
+        return browser, *ours
+    platform = _platform(result)
+    kind = _kind(text, result, platform)
+    if _is_program(text, browser, kind):
+        return browser, "", "program"
+    return browser, platform, kind
+
+
 def _browser(text: str, result: Result) -> str:
     """Return the family that people know ("Chrome" for "Chrome Mobile iOS"), or a program's product name, or ""."""
-    if result.user_agent is None:
-        product = _PRODUCT.match(text)
+    ours = first(BROWSERS, text)
+    if ours:
+        return ours[0]
+    product = _PRODUCT.match(text)
+    if result.user_agent is None or (product and result.user_agent.family == "okhttp"):
         return product[1] if product else ""
-    family = _VERSION.sub("", result.user_agent.family).strip()
+    family = _VERSION.sub("", result.user_agent.family).replace("%20", " ").strip()
     family = _VARIANT.sub("", family).strip() or family
     return _BROWSERS.get(family, family)
+
+
+def _is_program(text: str, browser: str, kind: DeviceType) -> bool:
+    """Say whether a program sent this that is no browser, and no app on a phone: those begin with "Mozilla/"."""
+    if kind not in {"desktop", "unknown"} or browser in _TEXT_BROWSERS:
+        return False
+    return _PRODUCT.match(text) is not None and not text.startswith("Opera/")
 
 
 def _platform(result: Result) -> str:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import datetime
 from functools import cache
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from aiosess._postgres.clock import Clock
 from aiosess._postgres.columns import fill_in
@@ -16,11 +16,14 @@ from aiosess._postgres.database import Database
 from aiosess._postgres.sql_files import read_sql
 from aiosess._row import Row, retired_from_json
 from aiosess.errors import StoreUnavailable
+from aiosess.session import DeviceType
 
 log = logging.getLogger("aiosess")
 
 _COLUMNS: Final = [field.name for field in fields(Row)]
 _RETIRED: Final = _COLUMNS.index("retired")
+_DEVICE_TYPE: Final = _COLUMNS.index("device_type")
+_DEVICE_TYPES: Final = frozenset(get_args(DeviceType))
 _CREATED_AT: Final = _COLUMNS.index("created_at")
 _OFTEN_CREATED_AT: Final = [
     _COLUMNS.index(name) for name in ("promoted_at", "settled_at", "authenticated_at", "last_active_at")
@@ -60,6 +63,8 @@ def row_of(values: Iterable[Any]) -> Row:
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         tell_unreadable(error)
         raise UnreadableRow from None
+    if record[_DEVICE_TYPE] not in _DEVICE_TYPES:  # a later release, which runs beside this one, may know more of them
+        record[_DEVICE_TYPE] = "unknown"
     created_at = record[_CREATED_AT]
     for index in _OFTEN_CREATED_AT:  # one object for equal instants, because many rows are held
         if record[index] == created_at:

@@ -8,68 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiosess._client.device import clean, describe, same_device, warm_up
-
-WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
-MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)"
-LINUX = "Mozilla/5.0 (X11; Linux x86_64)"
-CHROMEBOOK = "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0)"
-ANDROID = "Mozilla/5.0 (Linux; Android 10; K)"
-IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X)"
-IPAD = "Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X)"
-BLINK = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
-WEBKIT = "AppleWebKit/605.1.15 (KHTML, like Gecko)"
-GECKO = "rv:143.0) Gecko/20100101 Firefox/143.0"
-
-DEVICES = [
-    (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64; {GECKO}", "Firefox on Windows", "desktop"),
-    (f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; {GECKO}", "Firefox on macOS", "desktop"),
-    (f"Mozilla/5.0 (X11; Linux x86_64; {GECKO}", "Firefox on Linux", "desktop"),
-    ("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0a1", "Firefox on Linux", "desktop"),
-    (f"Mozilla/5.0 (X11; FreeBSD amd64; {GECKO}", "Firefox on FreeBSD", "desktop"),
-    ("Mozilla/5.0 (Android 15; Mobile; rv:143.0) Gecko/143.0 Firefox/143.0", "Firefox on Android", "mobile"),
-    ("Mozilla/5.0 (Android 15; Tablet; rv:143.0) Gecko/143.0 Firefox/143.0", "Firefox on Android", "tablet"),
-    (f"{IPHONE} {WEBKIT} FxiOS/143.0 Mobile/15E148 Safari/605.1.15", "Firefox on iOS", "mobile"),
-    (f"{IPAD} {WEBKIT} FxiOS/143.0 Mobile/15E148 Safari/605.1.15", "Firefox on iPadOS", "tablet"),
-    (f"{WINDOWS} {BLINK} Safari/537.36", "Chrome on Windows", "desktop"),
-    (f"{MAC} {BLINK} Safari/537.36", "Chrome on macOS", "desktop"),
-    (f"{LINUX} {BLINK} Safari/537.36", "Chrome on Linux", "desktop"),
-    (f"{CHROMEBOOK} {BLINK} Safari/537.36", "Chrome on ChromeOS", "desktop"),
-    (f"{ANDROID} {BLINK} Mobile Safari/537.36", "Chrome on Android", "mobile"),
-    (f"{ANDROID} {BLINK} Safari/537.36", "Chrome on Android", "tablet"),
-    (f"{IPHONE} {WEBKIT} CriOS/140.0.7339.101 Mobile/15E148 Safari/604.1", "Chrome on iOS", "mobile"),
-    (f"{IPAD} {WEBKIT} CriOS/140.0.7339.101 Mobile/15E148 Safari/604.1", "Chrome on iPadOS", "tablet"),
-    (f"{MAC} {WEBKIT} Version/18.6 Safari/605.1.15", "Safari on macOS", "desktop"),
-    (f"{IPHONE} {WEBKIT} Version/18.6 Mobile/15E148 Safari/604.1", "Safari on iOS", "mobile"),
-    (f"{IPAD} {WEBKIT} Version/18.6 Mobile/15E148 Safari/604.1", "Safari on iPadOS", "tablet"),
-    (f"{IPHONE} {WEBKIT} Mobile/15E148", "Safari on iOS", "mobile"),
-    (f"{WINDOWS} {BLINK} Safari/537.36 Edg/140.0.0.0", "Edge on Windows", "desktop"),
-    (f"{ANDROID} {BLINK} Mobile Safari/537.36 EdgA/140.0.0.0", "Edge on Android", "mobile"),
-    (f"{IPHONE} {WEBKIT} Version/18.0 EdgiOS/140.0.0.0 Mobile/15E148 Safari/604.1", "Edge on iOS", "mobile"),
-    (
-        f"{ANDROID} AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36",
-        "Samsung Internet on Android",
-        "mobile",
-    ),
-    (f"{LINUX} {BLINK} Safari/537.36 OPR/122.0.0.0", "Opera on Linux", "desktop"),
-    (f"{ANDROID} {BLINK} Mobile Safari/537.36 OPR/91.0.0.0", "Opera on Android", "mobile"),
-    (f"{IPHONE} {WEBKIT} Version/18.5 Mobile/15E148 Safari/604.1 OPT/5.5", "Opera on iOS", "mobile"),
-    (f"{LINUX} AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/140.0.0.0", "Headless Chrome on Linux", "desktop"),
-    ("Mozilla/5.0 (Windows NT 10.0; Trident/7.0; rv:11.0) like Gecko", "Internet Explorer on Windows", "desktop"),
-    ("Mozilla/5.0 (Mobile; Nokia; rv:84.0) Gecko/84.0 Firefox/84.0 KAIOS/3.1", "Firefox on KaiOS", "mobile"),
-    (f"{WINDOWS} Unheard-of", "Unknown browser on Windows", "desktop"),
-    ("Dalvik/2.1.0 (Linux; U; Android 15; Pixel 9 Build/AP4A)", "Android", "mobile"),
-    ("MyApp/1.4 CFNetwork/1496.0.7 Darwin/23.5.0", "MyApp on iOS", "mobile"),
-    ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "Googlebot", "bot"),
-    (f"{ANDROID} {BLINK} Mobile Safari/537.36 (compatible; Googlebot/2.1)", "Googlebot", "bot"),
-    ("Windows facebookexternalhit", "Unknown browser on Windows", "bot"),
-    ("curl/8.16.0", "curl", "unknown"),
-    ("python-requests/2.32.5", "Python Requests", "unknown"),
-    ("python-httpx/0.28.1", "python-httpx", "unknown"),
-    ("<script>alert(1)</script>", "Unknown device", "unknown"),
-    ("  ", "Unknown device", "unknown"),
-    ("", "Unknown device", "unknown"),
-    (None, "Unknown device", "unknown"),
-]
+from tests.client.user_agents import ANDROID, BLINK, GECKO, IPHONE, LINUX, USER_AGENTS, WEBKIT, WINDOWS
 
 # st.text() leaves lone surrogates out, but aiohttp decodes bytes that are no UTF-8 as such.
 raw_text = st.text(st.characters(exclude_categories=()), max_size=600)
@@ -109,7 +48,7 @@ def test_cleaned_text_is_safe(text: str, limit: int) -> None:
 
 
 @pytest.mark.threat("DEV-06")
-@pytest.mark.parametrize(("user_agent", "name", "kind"), DEVICES)
+@pytest.mark.parametrize(("user_agent", "name", "kind"), USER_AGENTS)
 def test_device_is_described(user_agent: str | None, name: str, kind: str) -> None:
     """Browsers, programs and robots get the names and types that people expect."""
     device = describe(user_agent)
@@ -188,7 +127,7 @@ def test_fingerprint_survives_honest_change(before: str | None, after: str | Non
 
 def test_fingerprint_differs_between_kinds_of_device() -> None:
     """Another browser family, platform or device type is another fingerprint."""
-    devices = [device for device in (describe(row[0]) for row in DEVICES) if device.type != "bot"]
+    devices = [device for device in (describe(row[0]) for row in USER_AGENTS) if device.type != "bot"]
     kinds = {(device.name, device.type) for device in devices}
     prints = {device.fingerprint for device in devices}
     assert len({(device.name, device.type, device.fingerprint) for device in devices}) == len(kinds) == len(prints)

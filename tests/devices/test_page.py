@@ -3,7 +3,7 @@
 import asyncio
 import re
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -14,6 +14,8 @@ from aiohttp import web
 
 import aiosess
 from aiosess.devices import local_path
+from aiosess.devices.texts import ENGLISH, GERMAN
+from aiosess.session import DeviceType
 from tests.world.ageing import age
 from tests.world.app import make_app
 from tests.world.databases import logged_pool, session_count
@@ -374,6 +376,29 @@ async def test_hostile_headers_never_fail(dsn: str, header: bytes) -> None:
                 assert answer.status in {200, 404, 406}
                 assert b"<script>alert" not in answer.body
                 assert len(answer.body) < 40_000
+
+
+@pytest.mark.parametrize("kind", get_args(DeviceType))
+async def test_each_kind_has_a_picture_and_a_text(site: Site, pg: asyncpg.Connection, kind: str) -> None:
+    """Each kind of device has its own icon, its text in English and German, and a place in the OpenAPI description."""
+    browser = await signed_in(site)
+    await pg.execute("update aiosess_sessions set device_type = $1", kind)
+    text = await (await browser.get(PAGE)).text()
+    assert f'<symbol id="as-{kind}"' in text
+    assert f'href="#as-{kind}"' in text
+    assert f'aria-label="{ENGLISH[kind]}"' in text
+    assert kind in GERMAN
+    described = await (await browser.get(f"{PAGE}/openapi.json")).text()
+    assert f'"{kind}"' in described
+
+
+async def test_a_kind_of_a_later_release_is_unknown(site: Site, pg: asyncpg.Connection) -> None:
+    """A row whose kind a later release has written is shown as a device of unknown kind."""
+    browser = await signed_in(site)
+    await pg.execute("update aiosess_sessions set device_type = 'spaceship'")
+    text = await (await browser.get(PAGE)).text()
+    assert 'href="#as-unknown"' in text
+    assert "spaceship" not in text
 
 
 @pytest.mark.threat("DEV-06")
