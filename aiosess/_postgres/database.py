@@ -57,17 +57,18 @@ class Database:
         await self.outage.close()
         await self.connections.close()
 
-    async def fetch(self, query: str, *arguments: object) -> list[Any]:
-        """Return the records of one statement."""
-        records = await self.run(lambda connection: connection.fetch(query, *arguments))
+    async def fetch(self, query: str, *arguments: object, once: bool = False) -> list[Any]:
+        """Return the records of one statement; ``once`` as in ``run()``."""
+        records = await self.run(lambda connection: connection.fetch(query, *arguments), once=once)
         self.outage.note_answer()
         return records
 
-    async def run(self, work: Work[T], within: float | None = None) -> T:
+    async def run(self, work: Work[T], within: float | None = None, *, once: bool = False) -> T:
         """
         Do something with a connection, once more if the connection was lost, all within the deadline (seconds).
 
-        Every statement of aiosess may be repeated: it compares-and-sets, or carries the id of what it makes.
+        A statement may be repeated if it compares-and-sets, or carries the id of what it makes. ``once`` is for the
+        others: if a connection is lost after such a statement was begun, it is unknown whether PostgreSQL has run it.
 
         Raises:
             StoreUnavailable: no answer, an error of the server, or not in time.
@@ -78,7 +79,7 @@ class Database:
         asked_at = monotonic()
         try:
             async with asyncio.timeout(self._deadline if within is None else within) as limit:
-                return await self._attempt_twice(work, limit)
+                return await self._attempt_twice(work, limit, once=once)
         except asyncpg.DataError as error:  # an InterfaceError too, but says nothing about the server
             log.error("aiosess: PostgreSQL cannot take an argument: %s", describe(error))  # noqa: TRY400 - its text repeats argument values
             raise unavailable(error) from None
@@ -93,9 +94,16 @@ class Database:
             log.error("aiosess: PostgreSQL refused a statement: %s", describe(error))  # noqa: TRY400 - its text repeats argument values
             raise unavailable(error) from None
 
-    async def _attempt_twice(self, work: Work[T], limit: asyncio.Timeout) -> T:
+    async def _attempt_twice(self, work: Work[T], limit: asyncio.Timeout, *, once: bool) -> T:
+        is_begun = False
+
+        async def begin(connection: Connection) -> T:
+            nonlocal is_begun
+            is_begun = True
+            return await work(connection)
+
         try:
-            return await self._attempt(work, limit)
+            return await self._attempt(begin if once else work, limit)
         except asyncpg.DataError:
             raise
         except asyncpg.TransactionRollbackError:  # a deadlock, or an application's stricter isolation
@@ -104,6 +112,8 @@ class Database:
             if isinstance(error, CUT):
                 # Others that were made before may be cut too, and not have noticed: the next one has to be new.
                 await self.connections.expire()
+            if is_begun:
+                raise
             return await self._attempt(work, limit)
 
     async def _attempt(self, work: Work[T], limit: asyncio.Timeout) -> T:

@@ -50,12 +50,12 @@ class Rows:
         rows = await self._statements.rows("load", session_id)
         return rows[0] if rows else None
 
-    async def has_ended(self, session_id: UUID) -> bool:
-        """Say whether a session that was live has ended, and announce it if so."""
-        if await self.load(session_id) is not None:
-            return False
-        self._signals.ended.send(session_id)
-        return True
+    async def reload(self, session_id: UUID) -> Row | None:
+        """Return the row of a session that was live, and announce it if the session has ended."""
+        row = await self.load(session_id)
+        if row is None:
+            self._signals.ended.send(session_id)
+        return row
 
     @carried_through
     async def adopt(self, judged: Row, token: Token, presenter: events.Origin, *, went_back: bool) -> Row | None:
@@ -115,9 +115,14 @@ class Rows:
             self._tell(events.Rotated.of(row, self._statements.clock.now(), cause=cause))
         return row
 
-    async def patch(self, session_id: UUID, key: str, value: str) -> Row | None:
-        """Set one key of the data to a JSON text; None: the session has ended, or the data would be too large."""
-        return await self._write("patch", session_id, key, value, self._config.max_data_bytes)
+    async def patch(self, session_id: UUID, values: str) -> Row | None:
+        """Set the keys of a JSON object; None: the session has ended, or the data would be too large."""
+        return await self._write("patch", session_id, values, self._config.max_data_bytes)
+
+    async def increment(self, session_id: UUID, key: str, by: int) -> Row | None:
+        """Add to an int of the data; None: the session has ended, it is no int, or the data would be too large."""
+        # If it were sent again after a lost answer, it could count twice.
+        return await self._write("increment", session_id, key, by, self._config.max_data_bytes, once=True)
 
     async def remove_key(self, session_id: UUID, key: str) -> Row | None:
         """Remove one key of the data; None: the session has ended."""
@@ -154,9 +159,9 @@ class Rows:
         times, activities, settled = zip(*marks, strict=True)
         await self._statements.fetch("touch", session_ids, times, activities, settled)
 
-    async def _write(self, name: str, *arguments: object) -> Row | None:
+    async def _write(self, name: str, *arguments: object, once: bool = False) -> Row | None:
         """Run a statement that changes one row, and announce the row as it is now."""
-        rows = await self._statements.rows(name, *arguments)
+        rows = await self._statements.rows(name, *arguments, once=once)
         if not rows:
             return None
         self._signals.changed.send(rows[0])

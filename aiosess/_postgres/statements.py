@@ -22,6 +22,7 @@ log = logging.getLogger("aiosess")
 
 _COLUMNS: Final = [field.name for field in fields(Row)]
 _RETIRED: Final = _COLUMNS.index("retired")
+_DATA: Final = _COLUMNS.index("data")
 _DEVICE_TYPE: Final = _COLUMNS.index("device_type")
 _DEVICE_TYPES: Final = frozenset(get_args(DeviceType))
 _CREATED_AT: Final = _COLUMNS.index("created_at")
@@ -60,6 +61,7 @@ def row_of(values: Iterable[Any]) -> Row:
         record[_RETIRED] = retired_from_json(record[_RETIRED])
         for index in _INSTANTS:
             _require_instant(record[index])
+        _require_object(record[_DATA])
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         tell_unreadable(error)
         raise UnreadableRow from None
@@ -85,6 +87,12 @@ def _require_instant(value: datetime | None) -> None:
     if value is not None and value.tzinfo is None:
         message = "not within the years that Python knows"
         raise ValueError(message)
+
+
+def _require_object(data: str | None) -> None:
+    if data is None or not data.startswith("{"):
+        message = "the data is no object"
+        raise TypeError(message)
 
 
 class _Unreadable:
@@ -145,9 +153,11 @@ class Statements:
         self.learn_time(records)
         return records
 
-    async def rows(self, name: str, *arguments: object) -> list[Row]:
-        """Run a statement that returns rows, each with the database's time behind it."""
-        return [row_of(record[:-1]) for record in await self.fetch_timed(name, *arguments)]
+    async def rows(self, name: str, *arguments: object, once: bool = False) -> list[Row]:
+        """Run a statement that returns rows, each with the database's time behind it; ``once``: never twice."""
+        records = await self._database.fetch(self.text(name), *arguments, once=once)
+        self.learn_time(records)
+        return [row_of(record[:-1]) for record in records]
 
     def learn_time(self, records: list[Any]) -> None:
         """Let the clock learn the database's time, which is the last column of every record."""

@@ -1,13 +1,14 @@
 """``request["sessions"]``: what an application does with the session of one request."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 from aiohttp import web
@@ -15,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from aiosess._postgres.clock import Clock
 from aiosess._postgres.endings import Endings, as_uuid
-from aiosess._postgres.exact_json import check_key, check_user_id, encode_data, encode_value
+from aiosess._postgres.exact_json import check_key, check_step, check_user_id, encode_data, encode_patch
 from aiosess._postgres.login import Login, Logins
 from aiosess._postgres.rows import Rows
 from aiosess._row import Row, session_of
@@ -34,6 +35,9 @@ log = logging.getLogger("aiosess")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+D = TypeVar("D")
+
+_TYPE: Final = type  # get() has a parameter of this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,25 +161,41 @@ class SessionManager:
     # The session's data
 
     @overload
-    def get(self, key: str, type: None = None) -> Any: ...  # noqa: ANN401 - the contract's name; any JSON value
+    def get(self, key: str, type: None = None, *, default: Any = None) -> Any: ...  # noqa: ANN401 - the contract's name; any JSON value
 
     @overload
-    def get(self, key: str, type: type[T]) -> T | None: ...
+    def get(self, key: str, type: type[T], *, default: None = None) -> T | None: ...
 
-    def get(self, key: str, type: type[Any] | None = None) -> Any:  # noqa: A002 - the contract's name
-        """
-        Return a value of the session's data.
+    @overload
+    def get(self, key: str, type: type[T], *, default: D) -> T | D: ...
 
-        None when nobody is signed in, when the key is absent, or when the value
-        is not of ``type``, which is also logged. The value is the request's own:
-        changing it in place changes nothing in the session.
+    def get(self, key: str, type: type[Any] | None = None, *, default: Any = None) -> Any:  # noqa: A002 - the contract's name
         """
-        session = self.current
-        value = None if session is None else session.data.get(key)
-        if type is None or value is None or _is_of(value, type):
+        Return a value of the session's data, or ``default``.
+
+        It returns ``default`` when nobody is signed in, when the key is absent,
+        or when the value is not of ``type``, which is also logged. The value is
+        the request's own: changing it in place changes nothing in the session.
+
+        Raises:
+            TypeError: ``type`` is no class. A default has to be named: ``get("cart", default=[])``.
+
+        """
+        if type is not None and not isinstance(type, _TYPE):
+            message = f"{type!r} is no class that get() could compare with; a default is get(key, default=…)"
+            raise TypeError(message)
+        if key not in self:
+            return default
+        value = self._data[key]
+        if type is None or _is_of(value, type):
             return value
-        log.warning("aiosess: session data %r is %s, not %s", key, value.__class__.__name__, type.__name__)
-        return None
+        if value is not None:
+            log.warning("aiosess: session data %r is %s, not %s", key, value.__class__.__name__, type.__name__)
+        return default
+
+    def __contains__(self, key: object) -> bool:
+        """Say whether the session's data has a key; it has none when nobody is signed in."""
+        return key in self._data
 
     async def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """
@@ -188,13 +208,51 @@ class SessionManager:
             StoreUnavailable: PostgreSQL does not answer; the value may or may not be set.
 
         """
+        self._visit.require()
+        await self._patch({check_key(key): value})
+
+    async def update(self, values: Mapping[str, Any]) -> None:
+        """
+        Set several keys of the session's data, all or none, persisted at once; other keys stay as they are.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            InvalidData: a key or value cannot be kept exactly, or the data would be too large.
+            SessionRevoked: the session ended while this request ran.
+            StoreUnavailable: PostgreSQL does not answer; the values may or may not be set.
+
+        """
+        self._visit.require()
+        await self._patch(values)
+
+    async def increment(self, key: str, by: int = 1) -> int:
+        """
+        Add to an int of the session's data, and return the sum; an absent key counts from 0.
+
+        PostgreSQL adds, so requests that count at the same time, on any
+        process, all count.
+
+        Args:
+            key: Of the value.
+            by: What to add: an int within 64 bits, negative to subtract.
+
+        Raises:
+            NotAuthenticated: nobody is signed in.
+            InvalidData: the value is no int, the key or ``by`` cannot be, or the data would be too large.
+            SessionRevoked: the session ended while this request ran.
+            StoreUnavailable: PostgreSQL does not answer; it may or may not have counted. It never counts twice.
+
+        """
         row = self._visit.require()
-        limit = self._call.config.max_data_bytes
-        patched = await self._call.rows.patch(row.id, check_key(key), encode_value(value, limit))
-        if patched is None and not await self._call.rows.has_ended(row.id):
-            message = f"the data would be larger than max_data_bytes ({limit})"
-            raise InvalidData(message)
-        self._go_on(row.id, patched)
+        counted = await self._call.rows.increment(row.id, check_key(key), check_step(by))
+        if counted is None:
+            before = await self._call.rows.reload(row.id)
+            if before is not None and type(json.loads(before.data).get(key, 0)) is not int:
+                message = "the value is no int: nothing can be added to it"
+                raise InvalidData(message)
+            self._require_ended(before)
+        total: int = json.loads(self._go_on(row.id, counted).data)[key]
+        return total
 
     async def remove_key(self, key: str) -> None:
         """
@@ -210,7 +268,7 @@ class SessionManager:
         row = self._visit.require()
         changed = await self._call.rows.remove_key(row.id, check_key(key))
         if changed is None:
-            await self._call.rows.has_ended(row.id)
+            await self._call.rows.reload(row.id)
         self._go_on(row.id, changed)
 
     # Signing in and out
@@ -490,6 +548,25 @@ class SessionManager:
         """
         return self._call.open_connections.guard(self._visit, response)
 
+    @property
+    def _data(self) -> Mapping[str, Any]:
+        session = self.current
+        return {} if session is None else session.data
+
+    async def _patch(self, values: Mapping[str, Any]) -> None:
+        row = self._visit.require()
+        patch = encode_patch(values, self._call.config.max_data_bytes)
+        patched = await self._call.rows.patch(row.id, patch)
+        if patched is None:
+            self._require_ended(await self._call.rows.reload(row.id))
+        self._go_on(row.id, patched)
+
+    def _require_ended(self, row: Row | None) -> None:
+        """Explain why a write has changed nothing: if the session lives, its data would have become too large."""
+        if row is not None:
+            message = f"the data would be larger than max_data_bytes ({self._call.config.max_data_bytes})"
+            raise InvalidData(message)
+
     async def _rotate(self, *, reauthenticated: bool) -> None:
         visit, row = self._visit, self._visit.require_user()
         visit.require_unsealed()
@@ -524,12 +601,13 @@ class SessionManager:
         self._visit.accept(row, token)
         self._call.transport.send_token(self._visit, token, remember=row.remember)
 
-    def _go_on(self, session_id: UUID, row: Row | None) -> None:
-        """Go on with the row that a write has returned; None: the session has ended."""
+    def _go_on(self, session_id: UUID, row: Row | None) -> Row:
+        """Go on with the row that a write has returned, and return it; None: the session has ended."""
         if row is None:
             self._visit.leave(session_id)
             raise SessionRevoked
         self._visit.update(row)
+        return row
 
 
 def internals_of(manager: SessionManager) -> tuple[Visit, Collaborators]:

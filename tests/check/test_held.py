@@ -80,7 +80,7 @@ async def test_older_row_never_replaces_a_newer_one(dsn: str) -> None:
     async with make_room(dsn, max_staleness=timedelta(seconds=NEVER)) as room:
         token = await room.login()
         old = await room.check(token)
-        new = await room.rows.patch(token.session_id, "key", "1")
+        new = await room.rows.patch(token.session_id, '{"key": 1}')
         assert old is not None
         assert new is not None
         room.signals.changed.send(new)
@@ -96,7 +96,7 @@ async def test_late_answer_never_replaces_a_newer_row(dsn: str, room: Room, gate
         await gate.close()
         early = gated.ask(token)
         await gate.stopped()
-        new = await room.rows.patch(token.session_id, "key", "1")
+        new = await room.rows.patch(token.session_id, '{"key": 1}')
         assert new is not None
         gated.signals.changed.send(new)
         await gate.open()

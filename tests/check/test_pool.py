@@ -29,7 +29,7 @@ async def test_one_connection_serves_checks_and_writes(dsn: str) -> None:
         async def work(token: Token) -> None:
             for number in range(10):
                 assert user_of(await room.check(token)) is not None
-                row = await room.rows.patch(token.session_id, "key", str(number))
+                row = await room.rows.patch(token.session_id, f'{{"key": {number}}}')
                 assert row is not None
                 room.signals.changed.send(row)
 
@@ -56,7 +56,7 @@ async def test_writes_get_their_turn_under_permanent_load(dsn: str) -> None:
         askers = [asyncio.create_task(ask()) for _ in range(10)]
         await until(lambda: room.checks > 10)
         for number in range(5):
-            assert await room.rows.patch(token.session_id, "key", str(number)) is not None
+            assert await room.rows.patch(token.session_id, f'{{"key": {number}}}') is not None
         done = True
         assert await answered(*askers) == [None] * 10
         assert room.checks > room.acquired[0], "no batch ever followed another: the test shows nothing"

@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections import OrderedDict, defaultdict, namedtuple
-from collections.abc import AsyncIterator
+from collections import Counter, OrderedDict, defaultdict, namedtuple
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from fractions import Fraction
 from time import monotonic
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +20,15 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from aiosess._client.device import describe
-from aiosess._postgres.exact_json import MAX_DEPTH, check_key, check_user_id, encode_data, encode_value
+from aiosess._postgres.exact_json import (
+    MAX_DEPTH,
+    check_key,
+    check_step,
+    check_user_id,
+    encode_data,
+    encode_patch,
+    encode_value,
+)
 from aiosess._postgres.login import Login
 from aiosess._row import Row, session_of
 from aiosess._token.token import new_token
@@ -198,6 +206,13 @@ def test_message_shows_no_value(data: object) -> None:
     assert "4711" not in str(caught.value)
 
 
+@pytest.mark.parametrize("by", [1.0, True, "1", None, 2**63, -(2**63)])
+def test_odd_step_is_refused(by: object) -> None:
+    """increment() adds ints of 64 bits."""
+    with pytest.raises(InvalidData, match="an increment must be"):
+        check_step(by)
+
+
 @pytest.mark.threat("DB-07")
 def test_int_beyond_the_digit_limit_is_refused() -> None:
     """An int that Python itself would not write is InvalidData; one digit less is kept."""
@@ -242,11 +257,57 @@ def test_size_is_capped_in_bytes(char: str) -> None:
         encode_data({"a": char * 50}, size - 1)
 
 
+def walked(value: object) -> int:
+    """Return how many calls it takes to refuse a value as too large, and see that no text is made of it."""
+    calls = Counter[str]()
+
+    def count(frame: FrameType, event: str, called: Any) -> None:
+        if "call" in event:
+            calls[called.__qualname__ if event == "c_call" else frame.f_code.co_qualname] += 1
+
+    sys.setprofile(count)
+    try:
+        with pytest.raises(InvalidData, match="larger"):
+            encode_value(value, LIMIT)
+    finally:
+        sys.setprofile(None)
+    assert not {name for name in calls if name.startswith(("JSONEncoder", "dumps"))}
+    return calls.total()
+
+
+@pytest.mark.threat("DOS-04")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: "x" * size,
+        lambda size: '"' * size,
+        lambda size: 10**size,
+        lambda size: [0] * size,
+        lambda size: [[]] * size,
+        lambda size: [10**4000] * (size // 4000),
+        lambda size: [1e-300] * (size // 300),
+        lambda size: [5e-324, "1" * 255] * (size // 500),
+        lambda size: {str(number): None for number in range(size // 6)},
+        lambda size: {"k" * 200 + str(number): None for number in range(size // 200)},
+        lambda size: ["\U0001f98a" * 100] * (size // 100),
+        lambda size: [{"a": [1e-7]}] * (size // 6),
+        lambda size: [["9" * (size // 2)]] * 2,
+    ],
+)
+def test_large_value_is_refused_before_it_is_worked_on(make: Callable[[int], object]) -> None:
+    """A value many times too large costs no more work than one that is a little too large, and never becomes text."""
+    few, many = walked(make(8 * LIMIT)), walked(make(64 * LIMIT))
+    assert many <= few
+    assert many < 3 * LIMIT
+
+
 @pytest.mark.threat("DOS-01")
 def test_size_of_small_floats_is_what_is_kept() -> None:
     """1e-300 is six characters for Python and three hundred for jsonb: the limit is on the latter."""
-    assert encode_value(1e-5, LIMIT) == "0.00001"
-    assert len(encode_value(1e-300, LIMIT)) == 302
+    for value, size in [(1e-5, len("0.00001")), (-1.5e-7, len("-0.00000015")), (1e-300, 302), ([1e-300, 1e-300], 608)]:
+        assert encode_value(value, size)
+        with pytest.raises(InvalidData, match="larger"):
+            encode_value(value, size - 1)
     with pytest.raises(InvalidData, match="larger"):
         encode_data({"a": [5e-324] * 60}, LIMIT)
 
@@ -318,8 +379,11 @@ async def test_what_is_saved_is_loaded(parts: Parts, data: dict[str, Any], key: 
     text = encode_data(data, LIMIT)
     row = await sign_in(parts, "user", text)
     assert is_same(await loaded(parts, row), data)
-    assert len(row.data.encode()) == len(text.encode())
-    patched = await parts.rows.patch(row.id, check_key(key), encode_value(value, LIMIT))
+    size = len(row.data.encode())
+    assert encode_data(data, size) == text
+    with pytest.raises(InvalidData, match="larger"):
+        encode_data(data, size - 1)
+    patched = await parts.rows.patch(row.id, encode_patch({key: value}, LIMIT))
     assert patched is not None
     assert is_same(await loaded(parts, row), data | {key: value})
     assert is_same(dict(session_of(patched).data), data | {key: value})
@@ -335,12 +399,12 @@ async def test_what_is_saved_is_loaded(parts: Parts, data: dict[str, Any], key: 
 async def test_any_value_is_kept_or_refused(parts: Parts, data: dict[str, Any], key: str, value: object) -> None:
     """Whatever is to be saved is refused before SQL, or comes back as it is: the database never has to refuse it."""
     try:
-        text, patch = encode_data(data, LIMIT), (check_key(key), encode_value(value, LIMIT))
+        text, patch = encode_data(data, LIMIT), encode_patch({key: value}, LIMIT)
     except InvalidData:
         return
     row = await sign_in(parts, "user", text)
     assert is_same(await loaded(parts, row), data)
-    await parts.rows.patch(row.id, *patch)
+    await parts.rows.patch(row.id, patch)
     assert is_same(await loaded(parts, row), data | {key: value})
 
 
@@ -379,21 +443,21 @@ async def test_patches_cannot_pass_the_cap(parts: Parts) -> None:
     """Keys that are set one by one reach the limit to the byte, and what would pass it changes nothing."""
     row = await sign_in(parts, "user", "{}")
     room = LIMIT - len('{"a": "", "b": ""}')
-    assert await parts.rows.patch(row.id, "a", encode_value("x" * 10_000, LIMIT)) is not None
-    assert await parts.rows.patch(row.id, "b", encode_value("y" * (room - 10_000 + 1), LIMIT)) is None
+    assert await parts.rows.patch(row.id, encode_patch({"a": "x" * 10_000}, LIMIT)) is not None
+    assert await parts.rows.patch(row.id, encode_patch({"b": "y" * (room - 10_000 + 1)}, LIMIT)) is None
     assert await loaded(parts, row) == {"a": "x" * 10_000}
-    full = await parts.rows.patch(row.id, "b", encode_value("y" * (room - 10_000), LIMIT))
+    full = await parts.rows.patch(row.id, encode_patch({"b": "y" * (room - 10_000)}, LIMIT))
     assert full is not None
     assert len(full.data.encode()) == LIMIT
-    assert await parts.rows.patch(row.id, "c", "1") is None
-    assert await parts.rows.patch(row.id, "b", "1") is not None
+    assert await parts.rows.patch(row.id, '{"c": 1}') is None
+    assert await parts.rows.patch(row.id, '{"b": 1}') is not None
 
 
 @pytest.mark.threat("DOS-01")
 async def test_patches_cannot_pass_the_depth(parts: Parts, pg: asyncpg.Connection) -> None:
     """A key's value has the depth cap of its own, so the row is never deeper than one level more."""
     row = await sign_in(parts, "user", "{}")
-    assert await parts.rows.patch(row.id, "a", encode_value(nested(MAX_DEPTH), LIMIT)) is not None
+    assert await parts.rows.patch(row.id, encode_patch({"a": nested(MAX_DEPTH)}, LIMIT)) is not None
     assert await loaded(parts, row) == {"a": nested(MAX_DEPTH)}
     assert await pg.fetchval("select data::text from aiosess_sessions") == '{"a": ' + "[" * 32 + "]" * 32 + "}"
 

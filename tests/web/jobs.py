@@ -44,10 +44,10 @@ class SlowWrite:
         self._patch = site.installation.rows.patch
         monkeypatch.setattr(site.installation.rows, "patch", self._hold)
 
-    async def _hold(self, session_id: UUID, key: str, value: str) -> Row | None:
-        if key == "delayed":
+    async def _hold(self, session_id: UUID, values: str) -> Row | None:
+        if '"delayed"' in values:
             await self.gate.wait()
-        row = await self._patch(session_id, key, value)
-        if key == "late":
+        row = await self._patch(session_id, values)
+        if '"late"' in values:
             await self.gate.wait()
         return row

@@ -65,6 +65,45 @@ async def test_wrong_type_is_logged_without_the_value(alice: Browser, caplog: py
     assert record.getMessage() == "aiosess: session data 'age' is str, not int"
 
 
+@pytest.mark.parametrize("kind", [[], {}, "", 0, list[int], (int, str)], ids=repr)
+@pytest.mark.parametrize("key", ["there", "absent"])
+async def test_a_default_in_the_place_of_the_type_is_refused(key: str, kind: Value, site: Site, alice: Browser) -> None:
+    """get("cart", []) looks like a default: the error comes at once, and not when the key is there for once."""
+    await alice.run(lambda s: s.set("there", [1]))
+    for browser in (alice, await site.browser()):
+        with pytest.raises(TypeError, match="default="):
+            await browser.run(job(lambda s: s.get(key, kind)))
+
+
+async def test_get_with_a_default(site: Site, alice: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    """The default stands for what is absent, for what is of another type, and for everything of nobody."""
+    await alice.run(lambda s: s.update({"list": [1], "none": None, "false": False}))
+
+    def read(sessions: SessionManager) -> Value:
+        return [
+            sessions.get("list", list, default=[]),
+            sessions.get("list", default=[]),
+            sessions.get("list", dict, default={}),
+            sessions.get("absent", list, default=[]),
+            sessions.get("absent", default=0),
+            sessions.get("none", default=0),
+            sessions.get("none", int, default=0),
+            sessions.get("false", bool, default=True),
+        ]
+
+    with caplog.at_level(logging.WARNING, "aiosess"):
+        assert await alice.run(job(read)) == [[1], [1], {}, [], 0, None, 0, False]
+    assert len([record for record in caplog.records if record.name == "aiosess"]) == 1
+    assert await (await site.browser()).run(job(read)) == [[], [], {}, [], 0, 0, 0, True]
+
+
+async def test_key_in_sessions(site: Site, alice: Browser) -> None:
+    """``key in sessions`` tells a None that was set from a key that is absent; nobody has a key."""
+    await alice.run(lambda s: s.set("none", None))
+    assert await alice.run(job(lambda s: ("none" in s, "absent" in s, 1 in s))) == (True, False, False)
+    assert await (await site.browser()).run(job(lambda s: "none" in s)) is False
+
+
 async def test_values_are_the_requests_own(alice: Browser) -> None:
     """Changing a value in place changes nothing for other requests."""
     await alice.run(lambda s: s.set("list", [1]))
@@ -108,6 +147,67 @@ async def test_bad_keys_and_values_are_refused(
     with pytest.raises(aiosess.InvalidData):
         await alice.run(lambda s: s.set(key, value))
     assert await data_of(pg) == [{"kept": 1}]
+
+
+async def test_update_sets_several_keys(alice: Browser, pg: asyncpg.Connection) -> None:
+    """All keys of an update are there, in the request and in the row; those it does not name stay."""
+
+    async def change(sessions: SessionManager) -> Value:
+        await sessions.set("kept", 0)
+        await sessions.set("changed", 0)
+        await sessions.update({"changed": {"deep": [1]}, "new": None})
+        await sessions.update({})
+        return sessions.get("changed"), "new" in sessions
+
+    assert await alice.run(change) == ({"deep": [1]}, True)
+    assert await data_of(pg) == [{"kept": 0, "changed": {"deep": [1]}, "new": None}]
+
+
+@pytest.mark.threat("DB-07")
+@pytest.mark.parametrize(
+    "values", [{"a": 1, "b": b""}, {"a": 1, "b\0": 1}, {"a": 1, "b": "x" * 17_000}, {"a": 1, 2: 2}, [("a", 1)], None]
+)
+async def test_bad_update_changes_nothing(values: Value, alice: Browser, pg: asyncpg.Connection) -> None:
+    """One key or value that cannot be kept exactly, or is too large, refuses all of them."""
+    await alice.run(lambda s: s.set("kept", 1))
+    with pytest.raises(aiosess.InvalidData):
+        await alice.run(lambda s: s.update(values))
+    assert await data_of(pg) == [{"kept": 1}]
+
+
+async def test_update_nests_as_deep_as_set(alice: Browser, pg: asyncpg.Connection) -> None:
+    """A value that set() takes, update() takes too."""
+    value: Value = 1
+    for _ in range(32):
+        value = [value]
+    await alice.run(lambda s: s.set("a", value))
+    await alice.run(lambda s: s.update({"b": value}))
+    with pytest.raises(aiosess.InvalidData, match="nested"):
+        await alice.run(lambda s: s.update({"b": [value]}))
+    assert await data_of(pg) == [{"a": value, "b": value}]
+
+
+@pytest.mark.threat("SES-04")
+@pytest.mark.parametrize("write", ["set", "update", "increment", "remove_key"])
+async def test_write_brings_no_ended_session_back(
+    write: str, site: Site, alice: Browser, pg: asyncpg.Connection
+) -> None:
+    """A write of a request that was checked before the session ended says so, and makes no row."""
+
+    async def end_and_write(sessions: SessionManager) -> None:
+        assert sessions.is_authenticated
+        await pg.execute("delete from aiosess_sessions")
+        arguments: Value = {"set": ("key", 1), "update": ({"key": 1},)}.get(write, ("key",))
+        try:
+            await getattr(sessions, write)(*arguments)
+        finally:
+            assert not sessions.is_authenticated
+
+    with pytest.raises(aiosess.SessionRevoked):
+        await alice.run(end_and_write)
+    assert await data_of(pg) == []
+    with pytest.raises(aiosess.NotAuthenticated):
+        await (await site.browser()).run(lambda s: s.increment("key"))
 
 
 @pytest.mark.parametrize("key", [1, None, "a\0", "\ud800", "k" * 256])

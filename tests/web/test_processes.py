@@ -132,7 +132,7 @@ def first_line(name: str) -> str:
 KEEPING = {
     "promotion": ("GET", "/me", "set\n    version = $2"),
     "mint": ("GET", "/me", "holder_until = greatest"),
-    "set": ("POST", "/upload", "jsonb_build_object"),
+    "set": ("POST", "/upload", "set data = s.data ||"),
     "logout_other": ("POST", "/do/logout_other", first_line("revoke_user")),
 }
 ENDING = {

@@ -16,7 +16,9 @@ from tests.world.site import Site
 from tests.world.spoiling import UNREADABLE, spoil
 
 PATIENCE = 60.0  # seconds
-MENDED = "retired = '[]', promoted_at = now(), authenticated_at = now(), created_at = now(), mint_until = null"
+MENDED = (
+    "retired = '[]', promoted_at = now(), authenticated_at = now(), created_at = now(), mint_until = null, data = '{}'"
+)
 
 spoiled = pytest.mark.parametrize("values", UNREADABLE.values(), ids=list(UNREADABLE))
 

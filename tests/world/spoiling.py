@@ -15,6 +15,8 @@ UNREADABLE: Final = {
     "an instant before all": "authenticated_at = '-infinity'",
     "an instant of the year 20000": "created_at = '20000-01-01'",
     "an instant before Christ": "created_at = '0044-03-15 BC'",
+    "data that is no object": "data = '[]'",
+    "no data": "data = 'null'",
     "an optional instant": "mint_until = '20000-01-01'",
 }
 
