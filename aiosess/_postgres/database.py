@@ -83,6 +83,7 @@ class Database:
             log.error("aiosess: PostgreSQL cannot take an argument: %s", describe(error))  # noqa: TRY400 - its text repeats argument values
             raise unavailable(error) from None
         except TimeoutError:
+            self.connections.doubt.note_silence()
             self.outage.probe()
             message = "the session store did not answer in time"
             raise StoreUnavailable(message) from None
@@ -108,14 +109,16 @@ class Database:
 
     async def _attempt(self, work: Work[T], limit: asyncio.Timeout) -> T:
         connection = await self.connections.acquire()
+        pid = connection.get_server_pid()
         give_back: Callable[[Connection], Awaitable[None]] = self.connections.give_back
         try:
             connection.add_termination_listener(self._lost)  # a set: adding it again changes nothing
             try:
-                return await work(connection)
+                done = await work(connection)
             except STALE:
                 await connection.execute("discard plans")
-                return await work(connection)
+                done = await work(connection)
+            self.connections.doubt.note_answer(pid)
         except asyncpg.DataError:
             raise  # it was never sent: the connection is as good as before
         except asyncio.CancelledError:
@@ -130,12 +133,14 @@ class Database:
             # On a server that may hang or be read-only a new connection is surer than a mended one.
             terminate(connection)
             raise
+        else:
+            return done
         finally:
             await give_back(connection)
 
-    async def _ping(self, within: float) -> None:
+    async def _ping(self) -> None:
         """Ask whether the server answers and can write; it raises as any statement does."""
-        async with asyncio.timeout(within) as limit:
+        async with asyncio.timeout(self._deadline) as limit:
             await self._attempt(_require_primary, limit)
 
     def _lost(self, _connection: object) -> None:
