@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
 from aiosess._postgres.doubt import Doubt
+from aiosess._postgres.hosts import Hosts, RawConnection
 from aiosess._postgres.outage import LOST, unavailable
 from aiosess.config import SessionConfig
 from aiosess.errors import ConfigError, StoreUnavailable
@@ -55,9 +56,18 @@ class Connections:
         self.pool, self._ours = pool, False
 
     async def connect(self, dsn: str) -> None:
-        """Make a pool of our own; it connects when it is first asked."""
+        """
+        Make a pool of our own; it connects to the primary when it is first asked.
+
+        Raises:
+            ConfigError: the DSN asks for a standby.
+
+        """
+        self._hosts = Hosts(dsn)
+        connect: Any = self._connect_anew  # takes some of the options that asyncpg's own function names one by one
         self.pool = await asyncpg.create_pool(
             dsn,
+            connect=connect,
             min_size=0,
             max_size=self._pool_size,
             timeout=self._deadline,
@@ -67,6 +77,11 @@ class Connections:
             max_queries=2**31,
         )
         self._ours = True
+
+    async def _connect_anew(self, dsn: str, **options: Any) -> RawConnection:  # noqa: ANN401 - asyncpg.connect()'s
+        connection = await self._hosts.connect(dsn, **options)
+        self.doubt.note_answer(connection.get_server_pid())
+        return connection
 
     @property
     def has_room(self) -> bool:

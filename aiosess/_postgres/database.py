@@ -17,6 +17,7 @@ import asyncpg
 from aiosess._postgres.clock import Clock
 from aiosess._postgres.connections import Connection, Connections, terminate
 from aiosess._postgres.outage import CUT, LOST, STALE, Outage, describe, unavailable
+from aiosess._postgres.primary import refuse_standby, require_primary
 from aiosess._signals import Signals
 from aiosess.config import SessionConfig
 from aiosess.errors import StoreUnavailable
@@ -113,6 +114,7 @@ class Database:
         give_back: Callable[[Connection], Awaitable[None]] = self.connections.give_back
         try:
             connection.add_termination_listener(self._lost)  # a set: adding it again changes nothing
+            await refuse_standby(connection)
             try:
                 done = await work(connection)
             except STALE:
@@ -141,14 +143,7 @@ class Database:
     async def _ping(self) -> None:
         """Ask whether the server answers and can write; it raises as any statement does."""
         async with asyncio.timeout(self._deadline) as limit:
-            await self._attempt(_require_primary, limit)
+            await self._attempt(require_primary, limit)
 
     def _lost(self, _connection: object) -> None:
         self._signals.connection_lost.send()
-
-
-async def _require_primary(connection: Connection) -> None:
-    # A server that can only read cannot log anybody out: it counts as down, and its connection is given up.
-    if await connection.fetchval("select pg_is_in_recovery()"):
-        message = "in recovery"
-        raise asyncpg.ReadOnlySQLTransactionError(message)
