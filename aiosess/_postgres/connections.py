@@ -3,14 +3,21 @@
 import asyncio
 import logging
 from contextlib import suppress
+from typing import Any, Final
 
 import asyncpg
 
+from aiosess._postgres.doubt import Doubt
+from aiosess._postgres.hosts import Hosts, RawConnection
 from aiosess._postgres.outage import LOST, unavailable
 from aiosess.config import SessionConfig
 from aiosess.errors import ConfigError, StoreUnavailable
 
 log = logging.getLogger("aiosess")
+
+# How long a doubtful connection may take to answer, as a part of the deadline, and in seconds.
+DOUBT_SHARE: Final = 0.1
+LONGEST_DOUBT: Final = 0.5
 
 Pool = asyncpg.Pool
 Connection = asyncpg.pool.PoolConnectionProxy
@@ -22,12 +29,14 @@ class Connections:
 
     Attributes:
         pool: The pool, once there is one.
+        doubt: Which connections have to show that they answer before they are handed out.
 
     """
 
     def __init__(self, config: SessionConfig) -> None:
         """Have no pool yet."""
         self.pool: Pool | None = None
+        self.doubt = Doubt()
         self._ours = False
         self._deadline = config.store_timeout.total_seconds()
         self._pool_size = config.pool_size
@@ -47,9 +56,18 @@ class Connections:
         self.pool, self._ours = pool, False
 
     async def connect(self, dsn: str) -> None:
-        """Make a pool of our own; it connects when it is first asked."""
+        """
+        Make a pool of our own; it connects to the primary when it is first asked.
+
+        Raises:
+            ConfigError: the DSN asks for a standby.
+
+        """
+        self._hosts = Hosts(dsn)
+        connect: Any = self._connect_anew  # takes some of the options that asyncpg's own function names one by one
         self.pool = await asyncpg.create_pool(
             dsn,
+            connect=connect,
             min_size=0,
             max_size=self._pool_size,
             timeout=self._deadline,
@@ -59,6 +77,11 @@ class Connections:
             max_queries=2**31,
         )
         self._ours = True
+
+    async def _connect_anew(self, dsn: str, **options: Any) -> RawConnection:  # noqa: ANN401 - asyncpg.connect()'s
+        connection = await self._hosts.connect(dsn, **options)
+        self.doubt.note_answer(connection.get_server_pid())
+        return connection
 
     @property
     def has_room(self) -> bool:
@@ -75,7 +98,14 @@ class Connections:
                 self.pool.terminate()
 
     async def acquire(self) -> Connection:
-        """Take a connection out of the pool; raises ``StoreUnavailable`` or what asyncpg raises."""
+        """Take a connection that answers out of the pool; raises ``StoreUnavailable`` or what asyncpg raises."""
+        connection = await self._take()
+        if self.doubt.is_on(connection.get_server_pid()) and not await self._answers(connection):
+            await self.expire()
+            connection = await self._take()
+        return connection
+
+    async def _take(self) -> Connection:
         if self.pool is None:
             raise StoreUnavailable
         try:
@@ -85,6 +115,19 @@ class Connections:
         except Exception as error:  # an application's pool may call the application: for a password, say
             log.exception("aiosess: the pool could not make a connection")
             raise unavailable(error) from error
+
+    async def _answers(self, connection: Connection) -> bool:
+        """Ask a connection for nothing; one that keeps silent, or is cancelled over it, goes."""
+        try:
+            async with asyncio.timeout(min(LONGEST_DOUBT, self._deadline * DOUBT_SHARE)):
+                await connection.execute("select")
+        except (TimeoutError, asyncpg.PostgresError, *LOST):
+            terminate(connection)
+            return False
+        except BaseException:
+            terminate(connection)
+            raise
+        return True
 
     async def give_back(self, connection: Connection) -> None:
         """Give a connection back to the pool."""

@@ -17,6 +17,7 @@ import asyncpg
 from aiosess._postgres.clock import Clock
 from aiosess._postgres.connections import Connection, Connections, terminate
 from aiosess._postgres.outage import CUT, LOST, STALE, Outage, describe, unavailable
+from aiosess._postgres.primary import refuse_standby, require_primary
 from aiosess._signals import Signals
 from aiosess.config import SessionConfig
 from aiosess.errors import StoreUnavailable
@@ -84,6 +85,7 @@ class Database:
             log.error("aiosess: PostgreSQL cannot take an argument: %s", describe(error))  # noqa: TRY400 - its text repeats argument values
             raise unavailable(error) from None
         except TimeoutError:
+            self.connections.doubt.note_silence()
             self.outage.probe()
             message = "the session store did not answer in time"
             raise StoreUnavailable(message) from None
@@ -118,14 +120,17 @@ class Database:
 
     async def _attempt(self, work: Work[T], limit: asyncio.Timeout) -> T:
         connection = await self.connections.acquire()
+        pid = connection.get_server_pid()
         give_back: Callable[[Connection], Awaitable[None]] = self.connections.give_back
         try:
             connection.add_termination_listener(self._lost)  # a set: adding it again changes nothing
+            await refuse_standby(connection)
             try:
-                return await work(connection)
+                done = await work(connection)
             except STALE:
                 await connection.execute("discard plans")
-                return await work(connection)
+                done = await work(connection)
+            self.connections.doubt.note_answer(pid)
         except asyncpg.DataError:
             raise  # it was never sent: the connection is as good as before
         except asyncio.CancelledError:
@@ -140,20 +145,15 @@ class Database:
             # On a server that may hang or be read-only a new connection is surer than a mended one.
             terminate(connection)
             raise
+        else:
+            return done
         finally:
             await give_back(connection)
 
-    async def _ping(self, within: float) -> None:
+    async def _ping(self) -> None:
         """Ask whether the server answers and can write; it raises as any statement does."""
-        async with asyncio.timeout(within) as limit:
-            await self._attempt(_require_primary, limit)
+        async with asyncio.timeout(self._deadline) as limit:
+            await self._attempt(require_primary, limit)
 
     def _lost(self, _connection: object) -> None:
         self._signals.connection_lost.send()
-
-
-async def _require_primary(connection: Connection) -> None:
-    # A server that can only read cannot log anybody out: it counts as down, and its connection is given up.
-    if await connection.fetchval("select pg_is_in_recovery()"):
-        message = "in recovery"
-        raise asyncpg.ReadOnlySQLTransactionError(message)

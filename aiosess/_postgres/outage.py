@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from math import inf
 from time import monotonic
+from typing import Any, Final
 
 import asyncpg
 
@@ -13,8 +14,10 @@ from aiosess.errors import StoreUnavailable
 
 log = logging.getLogger("aiosess")
 
-PROBE_EVERY = 0.25  # seconds between two probes of a server that is down
-PROBE_TIMEOUT = 1.0  # seconds until a probe counts as failed
+PROBE_EVERY: Final = 0.25  # seconds between two probes of a server that refuses
+# Seconds until a probe without an answer begins an outage, so that requests fail fast. The probe itself goes on, for
+# connecting may take longer; another one starts beside it, for the network may have forgotten the first.
+PROBE_PATIENCE: Final = 1.0
 
 # The connection has planned a statement, or an expression in a function, for a column that has another type now.
 STALE = (asyncpg.InvalidCachedStatementError, asyncpg.DatatypeMismatchError)
@@ -53,12 +56,13 @@ class Outage:
 
     """
 
-    def __init__(self, ping: Callable[[float], Awaitable[None]]) -> None:
-        """Probe by ``ping(seconds)``, which raises when the server does not answer in that time."""
+    def __init__(self, ping: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Probe by ``ping()``, which raises when the server does not answer before its own deadline."""
         self.is_on = False
         self._answered_at = -inf  # by the monotonic clock
         self._was_cut = False  # rather than refused
         self._ping = ping
+        self._is_probing = False
         self._probing: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -70,14 +74,13 @@ class Outage:
 
     def begin(self, error: BaseException, asked_at: float) -> None:
         """Note that PostgreSQL is down, because of this error, unless it has answered a later question meanwhile."""
-        if not self.is_on and self._answered_at < asked_at:
-            self.is_on, self._was_cut = True, isinstance(error, (TimeoutError, *CUT))
-            log.error("aiosess: PostgreSQL does not answer (%s): sessions are unknown until it does", describe(error))
+        self._note_failure(error, asked_at)
         self.probe()
 
     def probe(self) -> None:
         """Find out whether the server answers, unless a probe runs already; one slow statement is no outage."""
-        if not self._closed and (self._probing is None or self._probing.done()):
+        if not self._closed and not self._is_probing:
+            self._is_probing = True  # before there is a task: under an eager factory it runs at once
             self._probing = asyncio.create_task(self._probe_until_up())
 
     async def close(self) -> None:
@@ -88,17 +91,38 @@ class Outage:
             with suppress(asyncio.CancelledError):
                 await self._probing
 
+    def _note_failure(self, error: BaseException, asked_at: float) -> None:
+        if not self.is_on and self._answered_at < asked_at:
+            self.is_on, self._was_cut = True, isinstance(error, (TimeoutError, *CUT))
+            log.error("aiosess: PostgreSQL does not answer (%s): sessions are unknown until it does", describe(error))
+
     async def _probe_until_up(self) -> None:
-        while True:
-            asked_at = monotonic()
-            try:
-                await self._ping(PROBE_TIMEOUT)
-            except (TimeoutError, StoreUnavailable, asyncpg.PostgresError, *LOST) as error:
-                self.begin(error, asked_at)
-                await asyncio.sleep(PROBE_EVERY)
-            else:
-                break
+        pings: dict[asyncio.Task[None], float] = {}
+        try:
+            while not await self._is_answered(pings):
+                pass
+        finally:
+            for ping in pings:
+                ping.cancel()
+            await asyncio.gather(*pings, return_exceptions=True)
+            self._is_probing = False
         self._end()
+
+    async def _is_answered(self, pings: dict[asyncio.Task[None], float]) -> bool:
+        """Ask once more, beside those questions that still wait, and say whether any of them was answered."""
+        asked_at = monotonic()
+        pings[asyncio.create_task(self._ping())] = asked_at
+        done, _ = await asyncio.wait(pings, timeout=PROBE_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            self._note_failure(TimeoutError(), asked_at)
+        for ping in done:
+            asked_at, error = pings.pop(ping), ping.exception()
+            if error is None:
+                return True
+            self._note_failure(error, asked_at)
+        if done:
+            await asyncio.sleep(PROBE_EVERY)
+        return False
 
     def _end(self) -> None:
         if self.is_on:

@@ -14,6 +14,7 @@ from aiosess import events
 from aiosess._client.caller import client_digest, origin_of
 from aiosess._postgres.carried_through import carried_through
 from aiosess._postgres.connections import Connection
+from aiosess._postgres.primary import NotPrimary
 from aiosess._postgres.statements import Statements, UnreadableRow, row_of
 from aiosess._row import Row
 from aiosess._signals import Signals
@@ -39,10 +40,16 @@ class Rows:
 
     async def changed(self, ids: Iterable[UUID], revisions: Iterable[int]) -> Changed:
         """Return those of some (id, revision) pairs that PostgreSQL has otherwise; see ``_changed()``."""
-        return _changed(await self._statements.fetch_timed("check", _array(ids), _array(revisions)))
+        return await self._statements.run(lambda connection: self.changed_on(connection, ids, revisions))
 
     async def changed_on(self, connection: Connection, ids: Iterable[UUID], revisions: Iterable[int]) -> Changed:
-        """Do the same as ``changed()`` on a connection that is taken already."""
+        """
+        Do the same as ``changed()`` on a connection that is taken already.
+
+        Raises:
+            NotPrimary: a standby was asked, whose rows may be old.
+
+        """
         return _changed(await self._statements.fetch_on(connection, "check", _array(ids), _array(revisions)))
 
     async def load(self, session_id: UUID) -> Row | None:
@@ -177,7 +184,12 @@ def _changed(records: Iterable[Any]) -> Changed:
 
     A row that cannot be read stands there as an error, so that it fails for its own session only.
     """
-    return {record[0]: _read(record[2:-1]) if record[1] else None for record in records}
+    changed = {}
+    for is_standby, session_id, is_live, *columns, _ in records:
+        if is_standby:  # no pooler hides it here, as it hides what a server tells when it is connected to
+            raise NotPrimary
+        changed[session_id] = _read(columns) if is_live else None
+    return changed
 
 
 def _read(columns: Iterable[Any]) -> Row | UnreadableRow:

@@ -7,12 +7,12 @@ from dataclasses import fields
 from datetime import datetime
 from functools import cache
 from time import monotonic
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from aiosess._postgres.clock import Clock
 from aiosess._postgres.columns import fill_in
 from aiosess._postgres.connections import Connection
-from aiosess._postgres.database import Database
+from aiosess._postgres.database import Database, Work
 from aiosess._postgres.sql_files import read_sql
 from aiosess._row import Row, retired_from_json
 from aiosess.errors import StoreUnavailable
@@ -30,6 +30,8 @@ _OFTEN_CREATED_AT: Final = [
     _COLUMNS.index(name) for name in ("promoted_at", "settled_at", "authenticated_at", "last_active_at")
 ]
 _INSTANTS: Final = [index for index, each in enumerate(fields(Row)) if each.type in {datetime, datetime | None}]
+
+T = TypeVar("T")
 
 TELL_EVERY: Final = 60.0  # seconds
 
@@ -135,6 +137,10 @@ class Statements:
     def text(self, name: str) -> str:
         """Return a statement's SQL."""
         return statement(name, self._schema)
+
+    async def run(self, work: Work[T]) -> T:
+        """Do something with a connection; see ``Database.run()``."""
+        return await self._database.run(work)
 
     async def fetch(self, name: str, *arguments: object) -> list[Any]:
         """Run a statement and return its records."""

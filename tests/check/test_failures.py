@@ -11,7 +11,6 @@ import pytest
 from aiosess import StoreUnavailable
 from aiosess._check import checker
 from aiosess._check.checker import MAX_IN_FLIGHT
-from aiosess._postgres import outage
 from aiosess._token.keys import Keyring
 from aiosess._token.token import Token
 from tests.check.room import NEVER, Gate, Room, answered, make_room, turn, until, user_of
@@ -204,9 +203,8 @@ async def test_connection_that_hangs_on_its_way_back_is_not_lost_to_the_pool(dsn
 
 @pytest.mark.threat("DOS-03", "DB-04", "DB-05")
 @pytest.mark.parametrize("fault", ["hangs", "stopped"])
-async def test_saturated_store_is_503_without_pile_up(dsn: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_saturated_store_is_503_without_pile_up(dsn: str, fault: str) -> None:
     """With 2 connections and a store that is gone, 500 requests are 503, later ones at once; then all is well again."""
-    monkeypatch.setattr(outage, "PROBE_TIMEOUT", 0.2)
     async with make_room(dsn) as direct:
         token = Keyring(SECRET).sign(await direct.login(), "aiosess")
     ask = request_bytes("/me", f"Cookie: {COOKIE}={token}".encode())

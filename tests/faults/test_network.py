@@ -1,13 +1,16 @@
 """The network to PostgreSQL is silent, slow or cut."""
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 
+from aiosess._postgres.outage import PROBE_PATIENCE
 from tests.faults.probes import BRIEF, PATIENCE, ask_all, is_in_flight, is_up
 from tests.world.app import make_app
+from tests.world.parts import unconnected
 from tests.world.relay import Relay
 from tests.world.site import visit
 from tests.world.waiting import eventually
@@ -125,3 +128,61 @@ async def test_reset_connections_cost_no_request(relay: Relay) -> None:
         relay.cut()
         relay.gate.set()
         assert await answer == {(200, None): 20}
+
+
+@pytest.mark.threat("DB-21")
+async def test_slow_connecting_ends_an_outage(relay: Relay) -> None:
+    """Where connecting takes longer than the patience of a probe, an outage ends all the same."""
+    async with visit(make_app(relay.dsn, store_timeout=timedelta(seconds=20))) as site:
+        token = await site.login()
+        relay.refuses = True
+        relay.cut()
+        assert await ask_all(site, token, "/me", 10) == {(503, None): 10}
+        assert site.installation.database.outage.is_on
+        relay.connecting_takes = 1.5 * PROBE_PATIENCE
+        relay.refuses = False
+        await eventually(lambda: is_up(site))
+        assert (await site.present(token)).user == "ada"
+
+
+@pytest.mark.threat("DB-21")
+async def test_slow_connecting_costs_no_request(dsn: str, relay: Relay) -> None:
+    """A request waits for a connection as long as store_timeout says."""
+    async with visit(make_app(dsn)) as site:
+        token = await site.login()
+    relay.connecting_takes = 1.5 * PROBE_PATIENCE
+    async with visit(make_app(relay.dsn, store_timeout=timedelta(seconds=20))) as site:
+        assert (await site.present(token)).user == "ada"
+
+
+@pytest.mark.threat("DB-05")
+async def test_dead_connections_cost_one_request(relay: Relay) -> None:
+    """When all connections of the pool are dead and none has noticed, one request fails, and no other one after it."""
+    async with visit(make_app(relay.dsn, store_timeout=timedelta(seconds=2))) as site:
+        token = await site.login()
+        await asyncio.gather(*(site.login(f"user{n}") for n in range(10)))  # fills the pool
+        made = relay.connections
+        relay.forget()
+        assert (await site.present(token)).status == 503
+        for _ in range(made):
+            assert (await site.present(token)).user == "ada"
+        assert not site.installation.database.outage.is_on
+
+
+@pytest.mark.threat("DB-05")
+async def test_cancelled_doubt_leaves_nothing_behind(relay: Relay) -> None:
+    """A request that is cancelled while a doubtful connection is asked gives the connection up."""
+    database = unconnected(store_timeout=timedelta(seconds=20))
+    await database.connect(relay.dsn)
+    await database.fetch("select 1")
+    relay.forget()
+    database.connections.doubt.note_silence()
+    asking = asyncio.create_task(database.fetch("select 1"))
+    pool = database.connections.pool
+    assert pool is not None
+    await eventually(lambda: pool.get_idle_size() == 0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert pool.get_size() == 0
+    await database.close()

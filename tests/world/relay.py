@@ -16,6 +16,8 @@ class Relay:
         gate: While it is not set, bytes wait here: a slow network.
         connections: How many connections were ever made.
         lost: How many answers were lost on purpose.
+        connecting_takes: Seconds until a new connection is passed on.
+        refuses: New connections are reset at once.
 
     """
 
@@ -29,7 +31,8 @@ class Relay:
         self._pairs: set[_Pair] = set()
         self._server: asyncio.Server | None = None
         self.losing: list[bytes] = []
-        self.swallows = False
+        self.swallows = self.refuses = False
+        self.connecting_takes = 0.0
         self.gate = asyncio.Event()
         self.gate.set()
         self.connections = self.lost = 0
@@ -57,6 +60,11 @@ class Relay:
         for pair in list(self._pairs):
             pair.abort()
 
+    def forget(self) -> None:
+        """Let the bytes of every connection of today vanish, as a firewall does that has forgotten them."""
+        for pair in self._pairs:
+            pair.is_forgotten = True
+
     async def close(self) -> None:
         """Reset every connection and stop listening."""
         assert self._server is not None
@@ -71,6 +79,9 @@ class Relay:
         pair = _Pair(self, writer)
         self._pairs.add(pair)
         try:
+            if self.refuses:
+                raise ConnectionRefusedError
+            await asyncio.sleep(self.connecting_takes)
             if self._host.startswith("/"):
                 server = await asyncio.open_unix_connection(f"{self._host}/.s.PGSQL.{self._port}")
             else:
@@ -88,6 +99,7 @@ class _Pair:
 
     def __init__(self, relay: Relay, client: asyncio.StreamWriter) -> None:
         self.ended = asyncio.Event()
+        self.is_forgotten = False
         self._relay = relay
         self._client = client
         self._server: asyncio.StreamWriter | None = None
@@ -121,7 +133,7 @@ class _Pair:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await self._relay.gate.wait()
-                if self._relay.swallows:
+                if self._relay.swallows or self.is_forgotten:
                     continue
                 if not look(data):
                     break
