@@ -7,6 +7,7 @@ request cannot bring a revoked session back.
 
 from collections.abc import Iterable
 from datetime import datetime
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,16 @@ from aiosess._token.rotation import MAX_RETIRED
 from aiosess._token.token import Token
 from aiosess.config import SessionConfig
 
-Changed = dict[UUID, Row | UnreadableRow | None]
+
+class Ended(Enum):
+    """How PostgreSQL has a session that has ended."""
+
+    EXPIRED = "its time ran out, and no sweep has deleted it so far"
+    DELETED = "somebody ended it, or a sweep deleted it after its time"
+
+
+Changed = dict[UUID, Row | UnreadableRow | Ended]
+Live = dict[UUID, Row | UnreadableRow | None]  # None: the session has ended
 
 
 class Rows:
@@ -37,12 +47,14 @@ class Rows:
         self._signals = signals
         self._config = config
 
-    async def changed(self, ids: Iterable[UUID], revisions: Iterable[int]) -> Changed:
-        """Return those of some (id, revision) pairs that PostgreSQL has otherwise; see ``_changed()``."""
-        return _changed(await self._statements.fetch_timed("check", _array(ids), _array(revisions)))
+    async def changed(self, ids: Iterable[UUID], revisions: Iterable[int]) -> dict[UUID, Row | UnreadableRow | Ended]:
+        """Return those of some (id, revision) pairs that PostgreSQL has otherwise, and how sessions have ended."""
+        records = await self._statements.fetch_timed("check", _array(ids), _array(revisions))
+        ended = {None: Ended.DELETED, False: Ended.EXPIRED}
+        return {record[0]: _read(record[2:-1]) if record[1] else ended[record[1]] for record in records}
 
-    async def changed_on(self, connection: Connection, ids: Iterable[UUID], revisions: Iterable[int]) -> Changed:
-        """Do the same as ``changed()`` on a connection that is taken already."""
+    async def changed_on(self, connection: Connection, ids: Iterable[UUID], revisions: Iterable[int]) -> Live:
+        """Return those of some pairs that PostgreSQL has otherwise, on a connection that is taken already."""
         return _changed(await self._statements.fetch_on(connection, "check", _array(ids), _array(revisions)))
 
     async def load(self, session_id: UUID) -> Row | None:
@@ -166,7 +178,7 @@ class Rows:
         self._signals.happened.send(event)
 
 
-def _changed(records: Iterable[Any]) -> Changed:
+def _changed(records: Iterable[Any]) -> Live:
     """
     Read the records of ``check.sql``: rows that differ from the held ones, None for sessions that have ended.
 
