@@ -104,8 +104,7 @@ class Views:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Send an event to an open page when the list changes and when its session ends (server-sent events)."""
         sessions = get_sessions(request)
-        user_id, current = _require_user(sessions), sessions.current
-        assert current is not None, "a user has a session"  # noqa: S101 - for the type checker
+        user_id, known = _require_user(sessions), sessions.current
         response = web.StreamResponse(headers=HEADERS | {hdrs.CONTENT_TYPE: "text/event-stream"})
         # nginx would collect events until a buffer is full.
         response.headers["X-Accel-Buffering"] = "no"
@@ -118,8 +117,7 @@ class Views:
                         async for tally in page.tallies():
                             await response.write(b":\n\n" if tally is None else _event("list", stamp_of(tally)))
                 except SessionRevoked as error:
-                    may_have_expired = current.expires_at <= request.config_dict[STORE].clock.now()
-                    await response.write(_event("ended", _cause(error, may_have_expired=may_have_expired)))
+                    await response.write(_event("ended", _cause(request, error, known)))
         except TooManyPages:
             return self.responses.problem(request, HTTPStatus.TOO_MANY_REQUESTS)
         return response
@@ -174,13 +172,12 @@ class Views:
     def ask_to_reauthenticate(self, request: web.Request) -> web.StreamResponse:
         """Redirect to the page that asks for the password; it returns to the question, not to the action."""
         page = self._options.reauthenticate
-        if page is not None:
-            page = self.responses.link(request, page)
+        link = page and self.responses.link(request, page)
         if _wants_json(request):
-            return self.responses.problem(request, HTTPStatus.FORBIDDEN, "stale", reauthenticate=page)
-        if page is None:
+            return self.responses.problem(request, HTTPStatus.FORBIDDEN, "stale", reauthenticate=link)
+        if link is None:
             return self.responses.problem(request, HTTPStatus.FORBIDDEN, "stale")
-        location = f"{page}{'&' if '?' in page else '?'}next={quote(request.path, safe='/')}"
+        location = f"{link}{'&' if '?' in link else '?'}next={quote(request.path, safe='/')}"
         raise redirect(location)
 
     async def _list(self, request: web.Request, sessions: SessionManager, number: int) -> SessionList:
@@ -250,12 +247,13 @@ def _notice(request: web.Request) -> str | None:
     return _NOTICES.get(request.query.get("done", ""))
 
 
-def _cause(error: SessionRevoked, *, may_have_expired: bool) -> str:
+def _cause(request: web.Request, error: SessionRevoked, known: Session | None) -> str:
     """Return why a session ended, for the script: "expired", "unknown", or "" if somebody ended it."""
     if error.has_expired:
         return "expired"
-    # A sweep may have deleted the row just after its time.
-    return "unknown" if may_have_expired else ""
+    if known is not None and known.expires_at > request.config_dict[STORE].clock.now():
+        return ""
+    return "unknown"  # a sweep may have deleted the row just after its time
 
 
 def _event(name: str, data: str) -> bytes:

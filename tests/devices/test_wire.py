@@ -13,6 +13,7 @@ import aiosess
 from tests.world.ageing import age
 from tests.world.app import make_app
 from tests.world.browser import Browser
+from tests.world.devices import location, text_of
 from tests.world.geoip import write_geoip
 from tests.world.site import Site, visit
 
