@@ -173,10 +173,8 @@ class Views:
         """Redirect to the page that asks for the password; it returns to the question, not to the action."""
         page = self._options.reauthenticate
         link = page and self.responses.link(request, page)
-        if _wants_json(request):
+        if link is None or _wants_json(request):
             return self.responses.problem(request, HTTPStatus.FORBIDDEN, "stale", reauthenticate=link)
-        if link is None:
-            return self.responses.problem(request, HTTPStatus.FORBIDDEN, "stale")
         location = f"{link}{'&' if '?' in link else '?'}next={quote(request.path, safe='/')}"
         raise redirect(location)
 

@@ -20,6 +20,8 @@ from tests.world.site import Site, visit
 from tests.world.waiting import eventually
 from tests.world.wire import COOKIE
 
+LINKS = re.compile(r'\b(?:href|src|data-list|data-sign-in-at)="([^"#]+)"')
+
 
 async def account(request: web.Request) -> web.Response:
     """Show the list in a page of the application's own."""
@@ -66,9 +68,7 @@ async def follow(client: ClientSession, start: str, token: str) -> set[str]:
             assert response.status == 200, address
             if response.content_type != "text/html":
                 continue
-            links = re.findall(
-                r'\b(?:href|src|data-list|data-events|data-sign-in-at)="([^"#]+)"', await response.text()
-            )
+            links = LINKS.findall(await response.text())
         assert all(link.startswith(("./", "../")) for link in links), links
         todo += [urldefrag(urljoin(address, link.replace("&amp;", "&"))).url for link in links]
     return seen
@@ -78,15 +78,10 @@ async def follow(client: ClientSession, start: str, token: str) -> set[str]:
 @pytest.mark.parametrize(("prefix", "upstream"), [("", "/"), ("/shop", "")], ids=["stripped", "kept"])
 async def test_every_link_behind_a_proxy(dsn: str, prefix: str, upstream: str) -> None:
     """Behind an nginx that strips or keeps a prefix each link, asset and redirect is there, from any depth."""
-    inner = make_app(
-        dsn, web.get("/a/b/{tail:.*}", account), page={"after_logout": "/public", "reauthenticate": "/public"}
-    )
-    app = inner
+    # An application with a prefix of its own names a path of its own; one that knows of none begins with a slash.
+    options = {"after_logout": "public" if prefix else "/public"}
+    app = inner = make_app(dsn, web.get("/a/b/{tail:.*}", account), page=options)
     if prefix:
-        app = web.Application()
-        app.add_subapp(prefix, inner)
-        inner_options = {"after_logout": "public"}
-        inner = make_app(dsn, web.get("/a/b/{tail:.*}", account), page=inner_options)
         app = web.Application()
         app.add_subapp(prefix, inner)
     async with visit(app) as site, nginx(site.port, upstream=upstream) as client:
@@ -138,8 +133,8 @@ def test_names_of_routes() -> None:
     with pytest.raises(aiosess.ConfigError, match="aiosess_devices_end"):
         aiosess.setup_devices(taken)
     for wrong in ("", "a b", "class", 5):
-        with pytest.raises(aiosess.ConfigError, match="^name:"):
-            aiosess.setup_devices(web.Application(), name=wrong)  # type: ignore[arg-type] - what is refused
+        with pytest.raises(aiosess.ConfigError, match=r"^name:"):
+            aiosess.setup_devices(web.Application(), name=wrong)  # type: ignore[arg-type]  # what is refused
 
 
 @pytest.mark.threat("DEV-07")
@@ -150,4 +145,4 @@ def test_names_of_routes() -> None:
 def test_paths_that_cannot_work(option: str, path: str) -> None:
     """A path that could lead elsewhere, or that names nothing, is refused at start-up."""
     with pytest.raises(aiosess.ConfigError, match=f"^{option}: "):
-        aiosess.setup_devices(web.Application(), **{option: path})  # type: ignore[arg-type] - an option by its name
+        aiosess.setup_devices(web.Application(), **{option: path})  # type: ignore[arg-type]  # an option by its name
