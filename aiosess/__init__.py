@@ -23,7 +23,7 @@ from aiosess._web.keys import SESSIONS, STORE, get_sessions
 from aiosess._web.manager import SessionManager
 from aiosess._web.setup import setup
 from aiosess.config import Fingerprint, SameSite, SessionConfig
-from aiosess.devices import device_list, local_path, setup_devices
+from aiosess.devices import device_list, local_path, relative_path, setup_devices
 from aiosess.errors import (
     ConfigError,
     InvalidData,
@@ -112,6 +112,7 @@ __all__ = (
     "local_path",
     "logs",
     "open_store",
+    "relative_path",
     "schema_sql",
     "session",
     "setup",

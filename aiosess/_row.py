@@ -3,11 +3,10 @@
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
-from aiosess.session import DeviceType, Session
+from aiosess.session import DeviceType, ReadOnlyData, Session
 
 
 class Retired(NamedTuple):
@@ -65,7 +64,7 @@ def session_of(row: Row, *, is_current: bool = False) -> Session:
         user_agent=row.user_agent,
         device_name=row.device_name,
         device_type=row.device_type,
-        data=MappingProxyType(json.loads(row.data)),
+        data=ReadOnlyData(json.loads(row.data)),
         created_at=row.created_at,
         last_active_at=row.last_active_at,
         authenticated_at=row.authenticated_at,

@@ -84,13 +84,19 @@ class SessionNotFound(SessionError, web.HTTPNotFound):
 
 
 class SessionRevoked(SessionError, web.HTTPUnauthorized):
-    """The session ended while this request ran; aiosess wrote nothing."""
+    """
+    The session ended while this request ran; aiosess wrote nothing.
+
+    ``has_expired`` says that its time ran out. It is False if somebody ended the
+    session, and also if aiosess does not know.
+    """
 
     status_code = 401
 
-    def __init__(self, message: str = "the session has ended") -> None:
+    def __init__(self, message: str = "the session has ended", *, has_expired: bool = False) -> None:
         """Take a message."""
         super().__init__(message)
+        self.has_expired = has_expired
 
 
 class StoreUnavailable(SessionError, web.HTTPServiceUnavailable):

@@ -7,6 +7,7 @@ request cannot bring a revoked session back.
 
 from collections.abc import Iterable
 from datetime import datetime
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,16 @@ from aiosess._token.rotation import MAX_RETIRED
 from aiosess._token.token import Token
 from aiosess.config import SessionConfig
 
-Changed = dict[UUID, Row | UnreadableRow | None]
+
+class Ended(Enum):
+    """How PostgreSQL has a session that has ended."""
+
+    EXPIRED = "its time ran out, and no sweep has deleted it so far"
+    DELETED = "somebody ended it, or a sweep deleted it after its time"
+
+
+Changed = dict[UUID, Row | UnreadableRow | Ended]
+Live = dict[UUID, Row | UnreadableRow | None]  # None: the session has ended
 
 
 class Rows:
@@ -39,18 +49,14 @@ class Rows:
         self._config = config
 
     async def changed(self, ids: Iterable[UUID], revisions: Iterable[int]) -> Changed:
-        """Return those of some (id, revision) pairs that PostgreSQL has otherwise; see ``_changed()``."""
-        return await self._statements.run(lambda connection: self.changed_on(connection, ids, revisions))
+        """Return those of some (id, revision) pairs that PostgreSQL has otherwise, and how sessions have ended."""
+        return _with_endings(
+            await self._statements.run(lambda connection: _ask(self._statements, connection, ids, revisions))
+        )
 
-    async def changed_on(self, connection: Connection, ids: Iterable[UUID], revisions: Iterable[int]) -> Changed:
-        """
-        Do the same as ``changed()`` on a connection that is taken already.
-
-        Raises:
-            NotPrimary: a standby was asked, whose rows may be old.
-
-        """
-        return _changed(await self._statements.fetch_on(connection, "check", _array(ids), _array(revisions)))
+    async def changed_on(self, connection: Connection, ids: Iterable[UUID], revisions: Iterable[int]) -> Live:
+        """Do the same on a connection that is taken already; raises ``NotPrimary`` if it leads to a standby."""
+        return _changed(await _ask(self._statements, connection, ids, revisions))
 
     async def load(self, session_id: UUID) -> Row | None:
         """Return a live session's row."""
@@ -59,8 +65,7 @@ class Rows:
 
     async def reload(self, session_id: UUID) -> Row | None:
         """Return the row of a session that was live, and announce it if the session has ended."""
-        row = await self.load(session_id)
-        if row is None:
+        if (row := await self.load(session_id)) is None:
             self._signals.ended.send(session_id)
         return row
 
@@ -178,18 +183,30 @@ class Rows:
         self._signals.happened.send(event)
 
 
-def _changed(records: Iterable[Any]) -> Changed:
+async def _ask(
+    statements: Statements, connection: Connection, ids: Iterable[UUID], revisions: Iterable[int]
+) -> list[Any]:
+    records = await statements.fetch_on(connection, "check", _array(ids), _array(revisions))
+    if records and records[0][0]:  # a pooler may hide what the server says when it is connected to
+        raise NotPrimary
+    return records
+
+
+def _changed(records: Iterable[Any]) -> Live:
     """
     Read the records of ``check.sql``: rows that differ from the held ones, None for sessions that have ended.
 
     A row that cannot be read stands there as an error, so that it fails for its own session only.
     """
     changed = {}
-    for is_standby, session_id, is_live, *columns, _ in records:
-        if is_standby:  # no pooler hides it here, as it hides what a server tells when it is connected to
-            raise NotPrimary
+    for _, session_id, is_live, *columns, _ in records:
         changed[session_id] = _read(columns) if is_live else None
     return changed
+
+
+def _with_endings(records: list[Any]) -> Changed:
+    how = {None: Ended.DELETED, False: Ended.EXPIRED}
+    return {record[1]: _read(record[3:-1]) if record[2] else how[record[2]] for record in records}
 
 
 def _read(columns: Iterable[Any]) -> Row | UnreadableRow:

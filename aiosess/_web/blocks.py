@@ -31,10 +31,12 @@ class Reason(NamedTuple):
     code: int
     message: bytes
     told: str
+    is_expiry: bool = False
 
 
 # 4001 and 4002 are of the close codes that applications agree on (RFC 6455, 7.4.2).
 SESSION_ENDED: Final = Reason(4001, b"session ended", "the session has ended")
+SESSION_EXPIRED: Final = SESSION_ENDED._replace(told="the session has expired", is_expiry=True)
 TOKEN_REPLACED: Final = Reason(4002, b"token replaced", "the token that opened the connection was replaced")
 GOING_AWAY: Final = Reason(WSCloseCode.GOING_AWAY, b"going away", "")
 FOREIGN: Final = Reason(
@@ -173,8 +175,11 @@ class Watchlist:
 
     def end(self, session_id: UUID) -> int:
         """End the blocks of a session that has ended, and return how many there were."""
-        watched = self.sessions.pop(session_id.int, None)
-        return 0 if watched is None else _end(watched.blocks, SESSION_ENDED)
+        return self._end(session_id, SESSION_ENDED)
+
+    def expire(self, session_id: UUID) -> int:
+        """End the blocks of a session whose time ran out, and return how many there were."""
+        return self._end(session_id, SESSION_EXPIRED)
 
     def end_dead(self, watched: Watched) -> int:
         """End the blocks of a session whose tokens no longer count, and return how many there were."""
@@ -202,6 +207,10 @@ class Watchlist:
             if block.visit is visit:
                 block.token = token
                 self._judge(block, row)
+
+    def _end(self, session_id: UUID, reason: Reason) -> int:
+        watched = self.sessions.pop(session_id.int, None)
+        return 0 if watched is None else _end(watched.blocks, reason)
 
     def _note(self, watched: Watched, row: Row) -> None:
         watched.revision = watched.newest = row.revision

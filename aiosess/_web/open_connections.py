@@ -14,7 +14,7 @@ from typing import Final
 from aiohttp import web
 
 from aiosess._postgres.clock import Clock
-from aiosess._postgres.rows import Rows
+from aiosess._postgres.rows import Ended, Rows
 from aiosess._row import Row
 from aiosess._signals import Signals
 from aiosess._token.token import Token
@@ -87,7 +87,7 @@ class OpenConnections:
             if not limit.expired():
                 raise  # the block's own
             if block.ended_by is not None:
-                raise SessionRevoked(block.ended_by.told) from None
+                raise SessionRevoked(block.ended_by.told, has_expired=block.ended_by.is_expiry) from None
             raise asyncio.CancelledError from None
 
     def follow(self, visit: Visit, row: Row, token: Token) -> None:
@@ -119,8 +119,8 @@ class OpenConnections:
         ended = 0
         for watched, revision in zip(asked, revisions, strict=True):
             answer = changed.get(watched.id, watched)
-            if answer is None:
-                ended += self._list.end(watched.id)
+            if isinstance(answer, Ended):
+                ended += (self._list.expire if answer is Ended.EXPIRED else self._list.end)(watched.id)
             else:
                 if isinstance(answer, Row):
                     self._list.read(watched, revision, answer)

@@ -12,7 +12,7 @@ one they need a recent sign-in (ASVS 5.0, 7.5.2).
 Applications use the names in ``__all__``; the modules below this one are private.
 """
 
-from aiosess._web.redirects import local_path
+from aiosess._web.redirects import local_path, relative_path
 from aiosess.devices.setup import device_list, setup_devices
 
-__all__ = ("device_list", "local_path", "setup_devices")
+__all__ = ("device_list", "local_path", "relative_path", "setup_devices")

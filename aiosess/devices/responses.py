@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from markupsafe import Markup
 
+from aiosess._web.redirects import relative_path
 from aiosess.devices.listing import FindPlace
 from aiosess.devices.negotiation import best_language, wants_json
 from aiosess.devices.rendering import Templates
@@ -44,6 +45,7 @@ class Responses:
         self._templates = Templates()
         self.find_place: FindPlace = find_place or no_place
         self.root: web.AbstractResource  # the page itself; setup_devices() sets it
+        self.mount: str  # the page's path in the application that it was added to
         self.versions: dict[str, str] = {}  # the version of each asset, by name
 
     def translation(self, request: web.Request) -> Translation:
@@ -52,14 +54,26 @@ class Responses:
 
     def render(self, request: web.Request, name: str, **context: object) -> Markup:
         """Render a template."""
-        root, translation = self.path(), self.translation(request)
+        root, translation = self.link(request, self.path()), self.translation(request)
         assets = {asset: f"{root}/{asset}?v={version}" for asset, version in self.versions.items()}
-        base = {"request": request, "t": translation, "root": root, "assets": assets, "sign_in": self._sign_in}
+        base = {
+            "request": request,
+            "t": translation,
+            "root": root,
+            "assets": assets,
+            "sign_in": self.link(request, self._sign_in),
+        }
         return self._templates.render(request, name, base | context)
 
     def path(self, below: str = "") -> str:
         """Return the path of the page, or of a route below it, with the prefix of a sub-application."""
         return str(self.root.url_for()) + below
+
+    def link(self, request: web.Request, path: str) -> str:
+        """Return a link from a request's address to a path; without a slash, it begins at the page's application."""
+        if not path.startswith("/"):
+            path = f"{self.path().removesuffix(self.mount)}/{path}"
+        return relative_path(request, path)
 
     def page(
         self, request: web.Request, name: str, status: int = HTTPStatus.OK, *, signed_in: bool, **context: object
@@ -104,7 +118,7 @@ class Responses:
 
 
 def redirect(to: str) -> web.HTTPSeeOther:
-    """Return a redirect to a path of this origin."""
+    """Return a redirect to a link; it may be relative (RFC 9110, 10.2.2)."""
     return web.HTTPSeeOther(to, headers=HEADERS)
 
 

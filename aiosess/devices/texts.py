@@ -59,6 +59,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "changed": "The list of your devices has changed.",
     "gone": "You are signed out on this device",
     "gone.about": "This session was ended. If it was not you, change your password.",
+    "gone.expired": "This session has expired: it was not used for a while, or it has reached its time limit.",
+    "gone.unknown": "This session is over: it was ended, or it has expired.",
     "sign in": "Sign in again",
     "back": "Back to your devices",
     "again": "Try again",
@@ -138,6 +140,10 @@ GERMAN: Final[Mapping[str, str]] = {
     "changed": "Die Liste Ihrer Geräte hat sich geändert.",
     "gone": "Sie sind auf diesem Gerät abgemeldet",
     "gone.about": "Diese Sitzung wurde beendet. Wenn Sie das nicht waren, ändern Sie Ihr Passwort.",
+    "gone.expired": (
+        "Diese Sitzung ist abgelaufen: Sie wurde eine Weile nicht benutzt, oder ihre Höchstdauer ist erreicht."
+    ),
+    "gone.unknown": "Diese Sitzung ist vorbei: Sie wurde beendet, oder sie ist abgelaufen.",
     "sign in": "Neu anmelden",
     "back": "Zurück zu Ihren Geräten",
     "again": "Noch einmal versuchen",

@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from markupsafe import Markup
 
 from aiosess._web.csrf import check_csrf
+from aiosess._web.handlers import background
 from aiosess._web.keys import STORE, get_sessions
 from aiosess._web.manager import SessionManager
 from aiosess.devices.listing import PER_PAGE, ListedSession, SessionList, count_pages, stamp_of
@@ -83,6 +84,7 @@ class Views:
         listed = await self._list(request, sessions, _page_number(request) or 1)
         return self.responses.page(request, "devices", signed_in=True, listed=listed, flash=_notice(request))
 
+    @background
     @_with_problems
     async def show_list(self, request: web.Request) -> web.StreamResponse:
         """Return the list alone, for the script; 204 without a session, because browsers log a 401 as an error."""
@@ -97,11 +99,12 @@ class Views:
         listed = await self._list(request, get_sessions(request), _page_number(request) or 1)
         return self.responses.render(request, "embedded", listed=listed, signed_in=True)
 
+    @background
     @_with_problems
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Send an event to an open page when the list changes and when its session ends (server-sent events)."""
         sessions = get_sessions(request)
-        user_id = _require_user(sessions)
+        user_id, known = _require_user(sessions), sessions.current
         response = web.StreamResponse(headers=HEADERS | {hdrs.CONTENT_TYPE: "text/event-stream"})
         # nginx would collect events until a buffer is full.
         response.headers["X-Accel-Buffering"] = "no"
@@ -113,8 +116,8 @@ class Views:
                     async with sessions.guard(response):
                         async for tally in page.tallies():
                             await response.write(b":\n\n" if tally is None else _event("list", stamp_of(tally)))
-                except SessionRevoked:
-                    await response.write(_event("ended", ""))
+                except SessionRevoked as error:
+                    await response.write(_event("ended", _cause(request, error, known)))
         except TooManyPages:
             return self.responses.problem(request, HTTPStatus.TOO_MANY_REQUESTS)
         return response
@@ -168,12 +171,10 @@ class Views:
 
     def ask_to_reauthenticate(self, request: web.Request) -> web.StreamResponse:
         """Redirect to the page that asks for the password; it returns to the question, not to the action."""
-        page = self._options.reauthenticate
-        if _wants_json(request):
-            return self.responses.problem(request, HTTPStatus.FORBIDDEN, "stale", reauthenticate=page)
-        if page is None:
-            return self.responses.problem(request, HTTPStatus.FORBIDDEN, "stale")
-        location = f"{page}{'&' if '?' in page else '?'}next={quote(request.path, safe='/')}"
+        link = self._options.reauthenticate and self.responses.link(request, self._options.reauthenticate)
+        if link is None or _wants_json(request):
+            return self.responses.problem(request, HTTPStatus.FORBIDDEN, "stale", reauthenticate=link)
+        location = f"{link}{'&' if '?' in link else '?'}next={quote(request.path, safe='/')}"
         raise redirect(location)
 
     async def _list(self, request: web.Request, sessions: SessionManager, number: int) -> SessionList:
@@ -207,7 +208,8 @@ class Views:
         signed_in = sessions.is_authenticated
         if _wants_json(request):
             return self.responses.json({"ended": count, "signed_in": signed_in})
-        raise redirect(self.responses.path(f"?done={notice}") if signed_in else self._options.after_logout)
+        target = self.responses.path(f"?done={notice}") if signed_in else self._options.after_logout
+        raise redirect(self.responses.link(request, target))
 
 
 async def _checked_sessions(request: web.Request) -> SessionManager:
@@ -240,6 +242,15 @@ def _notice(request: web.Request) -> str | None:
     if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
         return None
     return _NOTICES.get(request.query.get("done", ""))
+
+
+def _cause(request: web.Request, error: SessionRevoked, known: Session | None) -> str:
+    """Return why a session ended, for the script: "expired", "unknown", or "" if somebody ended it."""
+    if error.has_expired:
+        return "expired"
+    if known is not None and known.expires_at > request.config_dict[STORE].clock.now():
+        return ""
+    return "unknown"  # a sweep may have deleted the row just after its time
 
 
 def _event(name: str, data: str) -> bytes:

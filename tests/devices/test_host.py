@@ -19,7 +19,7 @@ from aiosess.devices.geoip import GeoIPFile
 from aiosess.devices.negotiation import best_language
 from aiosess.devices.texts import ENGLISH, GERMAN, Translation, translations
 from tests.world.app import make_app
-from tests.world.devices import PAGE, page_site, send, signed_in
+from tests.world.devices import PAGE, page_site, send, signed_in, text_of
 from tests.world.geoip import write_geoip
 from tests.world.site import visit
 
@@ -137,7 +137,7 @@ async def test_list_in_a_page_of_the_application(dsn: str) -> None:
     aiosess.setup_devices(app)
     async with visit(app) as site:
         browser, other = await signed_in(site), await signed_in(site)
-        text = await (await browser.get("/account-of/?page=7")).text()
+        text = await text_of(browser, "/account-of/?page=7")
         assert text.startswith("<h1>Account</h1>")
         assert f'href="{PAGE}/{await other.session_id()}/end"' in text
         assert "devices.css?v=" in text
@@ -167,13 +167,13 @@ async def test_sub_application(dsn: str) -> None:
     app.add_subapp("/me", sub)
     async with visit(app) as site:
         browser, other = await signed_in(site), await signed_in(site)
-        text = await (await browser.get("/me/devices")).text()
+        text = await text_of(browser, "/me/devices")
         assert f'href="/me/devices/{await other.session_id()}/end"' in text
         assert 'data-events="/me/devices/events"' in text
         assert 'src="/me/devices/devices.js?v=' in text
         description = await (await browser.get("/me/devices/openapi.json")).json()
         assert "/me/devices/end-others" in description["paths"]
-        assert (await (await browser.get("/me/devices/end-others")).text()).count("/me/devices") > 0
+        assert (await text_of(browser, "/me/devices/end-others")).count("/me/devices") > 0
 
 
 # Languages

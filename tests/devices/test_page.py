@@ -26,11 +26,14 @@ from tests.world.devices import (
     STALE,
     UNKNOWN,
     WAYS,
+    absolute,
     add_sessions,
     form_token,
+    location,
     page_site,
     send,
     signed_in,
+    text_of,
 )
 from tests.world.relay import relayed
 from tests.world.site import Site, visit
@@ -85,7 +88,7 @@ async def test_paging_past_fifty(dsn: str, pg: asyncpg.Connection) -> None:
         browser = await signed_in(site)
         await add_sessions(pg, 119)
         await age(pg, 3 * 86400, "device_name like 'Firefox%'")  # the least active of all
-        pages = [await (await browser.get(f"{PAGE}?page={number}")).text() for number in (1, 2, 3)]
+        pages = [await text_of(browser, f"{PAGE}?page={number}") for number in (1, 2, 3)]
         beyond = [
             await (await browser.get(f"{PAGE}?page={number}")).text() for number in ("4", "999999", "0", "-1", "x")
         ]
@@ -116,7 +119,7 @@ async def test_a_hundred_thousand_sessions(dsn: str, pg: asyncpg.Connection) -> 
 async def test_weight(site: Site) -> None:
     """The page of somebody with ten sessions, its stylesheet, script and icon are under 40 kB, uncompressed."""
     browsers = [await signed_in(site) for _ in range(10)]
-    text = await (await browsers[0].get(PAGE)).text()
+    text = await text_of(browsers[0], PAGE)
     assets = re.findall(r'(?:href|src)="(/account/devices/devices\.[^"]+)"', text)
     assert len(assets) == 3
     sizes = [len(await (await browsers[0].get(path)).read()) for path in assets]
@@ -145,13 +148,13 @@ async def test_end_one(site: Site) -> None:
     """Link, question, form: the other session ends, this one stays, and the list says so once."""
     browser, other = await signed_in(site), await signed_in(site, headers=SAFARI)
     path = f"{await other.session_id()}/end"
-    assert f'href="{PAGE}/{path}"' in await (await browser.get(PAGE)).text()
+    assert f'href="{PAGE}/{path}"' in await text_of(browser, PAGE)
     question = await (await browser.get(f"{PAGE}/{path}")).text()
     assert "End this session?" in question
     assert "Safari on iOS" in question
     assert await other.user() == "ada"
     response = await send(browser, path)
-    assert (response.status, response.headers["Location"]) == (303, f"{PAGE}?done=ended")
+    assert (response.status, location(response)) == (303, f"{PAGE}?done=ended")
     assert "The session was ended." in await (await browser.get(f"{PAGE}?done=ended")).text()
     assert [await browser.user(), await other.user()] == ["ada", None]
 
@@ -161,7 +164,7 @@ async def test_end_others(site: Site) -> None:
     browser, other, grace = await signed_in(site), await signed_in(site), await signed_in(site, "grace")
     assert "End all other sessions?" in await (await browser.get(f"{PAGE}/end-others")).text()
     response = await send(browser, "end-others")
-    assert response.headers["Location"] == f"{PAGE}?done=others"
+    assert location(response) == f"{PAGE}?done=others"
     assert [await who.user() for who in (browser, other, grace)] == ["ada", None, "grace"]
 
 
@@ -170,7 +173,7 @@ async def test_sign_out_everywhere(site: Site) -> None:
     browser, other, grace = await signed_in(site), await signed_in(site), await signed_in(site, "grace")
     assert "Sign out everywhere?" in await (await browser.get(f"{PAGE}/sign-out-everywhere")).text()
     response = await send(browser, "sign-out-everywhere")
-    assert response.headers["Location"] == "/public"
+    assert location(response) == "/public"
     assert browser.token is None
     assert [await who.user() for who in (browser, other, grace)] == [None, None, "grace"]
 
@@ -181,7 +184,7 @@ async def test_end_this_one(site: Site, pg: asyncpg.Connection) -> None:
     await age(pg, STALE)
     path = f"{await browser.session_id()}/end"
     assert "Sign out on this device?" in await (await browser.get(f"{PAGE}/{path}")).text()
-    assert (await send(browser, path)).headers["Location"] == "/public"
+    assert location(await send(browser, path)) == "/public"
     assert browser.token is None
     assert [await browser.user(), await other.user()] == [None, "ada"]
 
@@ -252,7 +255,7 @@ async def test_ending_others_needs_a_recent_proof(site: Site, pg: asyncpg.Connec
     token = await form_token(browser)
     await age(pg, STALE)
     response = await (browser.get(f"{PAGE}/{path}") if method == "get" else send(browser, path, token))
-    assert (response.status, response.headers["Location"]) == (303, f"/prove?next={PAGE}/{path}")
+    assert (response.status, location(response)) == (303, f"/prove?next={PAGE}/{path}")
     assert [await browser.user(), await other.user()] == ["ada", "ada"]
     await browser.run(lambda sessions: sessions.reauthenticated())
     assert (await browser.get(f"{PAGE}/{path}")).status == 200
@@ -281,8 +284,8 @@ async def test_page_for_the_proof_with_a_query(dsn: str, pg: asyncpg.Connection)
         await age(pg, 3600)
         assert (await browser.get(f"{PAGE}/end-others")).status == 200
         await age(pg, 3700)
-        location = (await browser.get(f"{PAGE}/end-others")).headers["Location"]
-        assert location == f"/prove?by=password&next={PAGE}/end-others"
+        where = location(await browser.get(f"{PAGE}/end-others"))
+        assert where == f"/prove?by=password&next={PAGE}/end-others"
 
 
 # Escaping, headers, hostile input
@@ -327,7 +330,7 @@ async def test_scripts_off(site: Site) -> None:
     """Every control of the page is a link or a form's button, so that nothing needs a script."""
     browser, other = await signed_in(site), await signed_in(site)
     below = ("", f"/{await other.session_id()}/end", "/end-others", "/sign-out-everywhere")
-    pages = [await (await browser.get(PAGE + path)).text() for path in below]
+    pages = [await text_of(browser, PAGE + path) for path in below]
     assert "<button" not in pages[0]
     assert re.findall(r'<a class="as-button[^"]*" href="([^"]+)"', pages[0])[1:] == [PAGE + path for path in below[1:]]
     for page in pages[1:]:
@@ -336,7 +339,7 @@ async def test_scripts_off(site: Site) -> None:
 
 async def test_assets(site: Site) -> None:
     """Stylesheet, script and icon come from below the page's path, may be kept for good, and need no session."""
-    text = await (await (await signed_in(site)).get(PAGE)).text()
+    text = await text_of(await signed_in(site), PAGE)
     stranger = await site.browser()
     for path in re.findall(r'(?:href|src)="(/account/devices/devices\.[^"]+)"', text):
         response = await stranger.get(path)
@@ -453,7 +456,7 @@ async def test_redirects_stay_on_the_origin(site: Site) -> None:
     response = await browser.post(
         f"{PAGE}/end-others?next=//evil.example", data={"csrf_token": token, "next": "//evil.example"}, headers=headers
     )
-    assert response.headers["Location"] == f"{PAGE}?done=others"
+    assert location(response) == f"{PAGE}?done=others"
     assert not urlsplit(response.headers["Location"]).netloc
 
 
@@ -518,7 +521,7 @@ async def test_not_signed_in(site: Site) -> None:
     for path in ("", "/end-others", "/sign-out-everywhere", f"/{UNKNOWN}/end", "/events"):
         response = await stranger.get(PAGE + path)
         assert response.status == 401
-        assert 'href="/public"' in await response.text()
+        assert 'href="/public"' in absolute(await response.text(), PAGE + path)
     for path in ("end-others", "sign-out-everywhere", f"{UNKNOWN}/end"):
         assert (await stranger.post(f"{PAGE}/{path}", headers=OURS)).status == 401
     assert (await stranger.get(f"{PAGE}/list")).status == 204

@@ -12,10 +12,12 @@ import pytest
 from aiohttp import ClientResponse, web
 
 import aiosess
+from aiosess._postgres.clock import Clock
 from aiosess.devices import updates
 from aiosess.devices.setup import DEVICES
 from aiosess.devices.updates import OpenPages
 from aiosess.session import Tally
+from tests.world.ageing import age
 from tests.world.app import make_app
 from tests.world.browser import Browser
 from tests.world.databases import logged_pool
@@ -105,6 +107,55 @@ async def test_a_page_whose_session_is_ended_is_told(dsn: str) -> None:
                 told = await events.next()
             assert told == ("ended", "")
             assert await events.rest() == b""
+
+
+@pytest.mark.threat("SES-20")
+async def test_an_open_page_keeps_no_session_alive(dsn: str, pg: asyncpg.Connection) -> None:
+    """What an open page asks for, its list and its stream, again and again, moves no time; loading the page does."""
+    times = "select last_active_at, expires_at from aiosess_sessions"
+    async with page_site(dsn) as site:
+        browser = await signed_in(site)
+        await browser.get("/me")
+        await site.installation.upkeep.flush()
+        await age(pg, 7200)
+        before = await pg.fetchrow(times)
+        for _ in range(2):
+            await stamp(browser)
+            async with feed(browser) as events:
+                await events.next()
+            await site.installation.upkeep.flush()
+        assert await pg.fetchrow(times) == before
+        await browser.get(PAGE)
+        await site.installation.upkeep.flush()
+        assert await pg.fetchrow(times) != before
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [("update aiosess_sessions set expires_at = now()", "expired"), ("delete from aiosess_sessions", "")],
+)
+async def test_a_page_is_told_why_its_session_ended(dsn: str, pg: asyncpg.Connection, change: str, cause: str) -> None:
+    """A session whose time ran out is told from one that somebody ended."""
+    async with page_site(dsn) as site, feed(await signed_in(site)) as events:
+        await events.next()
+        await pg.execute(change)
+        assert await events.next() == ("ended", cause)
+
+
+async def test_a_page_is_told_that_the_reason_is_unknown(
+    dsn: str, pg: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that is absent after the session's time may have been swept: nobody is told of a theft."""
+    async with page_site(dsn) as site:
+        browser = await signed_in(site)
+        soon = "now() - idle_timeout + interval '40 s'"
+        await pg.execute(f"update aiosess_sessions set last_active_at = {soon}, expires_at = {soon} + idle_timeout")  # noqa: S608 - a constant
+        async with feed(browser) as events:
+            await events.next()
+            now = Clock.now
+            monkeypatch.setattr(Clock, "now", lambda clock: now(clock) + timedelta(minutes=1))
+            await pg.execute("delete from aiosess_sessions")
+            assert await events.next() == ("ended", "unknown")
 
 
 async def test_all_pages_cost_one_query_a_second(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

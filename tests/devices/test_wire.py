@@ -13,6 +13,7 @@ import aiosess
 from tests.world.ageing import age
 from tests.world.app import make_app
 from tests.world.browser import Browser
+from tests.world.devices import location, text_of
 from tests.world.geoip import write_geoip
 from tests.world.site import Site, visit
 
@@ -69,16 +70,16 @@ async def test_where_to_go_on_is_one_value(name: str, site: Site, pg: asyncpg.Co
     await age(pg, 86_400)
     response = await browser.get(f"{PAGE}/{quote(name, safe='')}/end")
     assert response.status == 303
-    location = urlsplit(response.headers["Location"])
-    assert (location.path, location.fragment) == ("/prove", "")
-    assert parse_qs(location.query, strict_parsing=True) == {"next": [f"{PAGE}/{name}/end"]}
+    leads = urlsplit(location(response))
+    assert (leads.path, leads.fragment) == ("/prove", "")
+    assert parse_qs(leads.query, strict_parsing=True) == {"next": [f"{PAGE}/{name}/end"]}
 
 
 @pytest.mark.parametrize("version", ["?v=0123456789ab", "?v=", "", "?v=0123456789ab&v={}", "?w={}"])
 async def test_only_the_address_of_this_version_is_kept(version: str, site: Site) -> None:
     """An asset under another version's address, or none, is asked for anew: during a deployment it is another file."""
     browser = await (await site.browser()).login("ada")
-    text = await (await browser.get(PAGE)).text()
+    text = await text_of(browser, PAGE)
     found = re.search(rf'"({PAGE}/devices\.css)\?v=(\w+)"', text)
     assert found is not None
     address, current = found.groups()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 import asyncpg
 from aiohttp import ClientResponse
@@ -70,3 +71,21 @@ async def add_sessions(pg: asyncpg.Connection, number: int, user: str = "ada") -
         user,
         number,
     )
+
+
+def location(response: ClientResponse) -> str:
+    """Return where a redirect leads, which names no host and no path from the root."""
+    link = response.headers["Location"]
+    assert link.startswith(("./", "../"))
+    return urljoin(response.url.raw_path, link)
+
+
+def absolute(text: str, path: str = PAGE) -> str:
+    """Return the HTML of a path with its relative links turned into paths."""
+    links = re.compile(r'\b(href|src|data-list|data-events|data-sign-in-at)="([^"#]*)"')
+    return links.sub(lambda link: f'{link[1]}="{urljoin(path, link[2])}"', text)
+
+
+async def text_of(browser: Browser, path: str) -> str:
+    """Return the HTML of a path with its relative links turned into paths."""
+    return absolute(await (await browser.get(path)).text(), path)

@@ -5,6 +5,9 @@
   const region = document.querySelector("[data-aiosess]");
   if (!region) return;
   const told = region.dataset;
+  // The links are relative to this page; a script of it may change its address later.
+  const absolute = (link, base) => new URL(link, base).href;
+  const [listAt, eventsAt, signInAt] = [told.list, told.events, told.signInAt].map((link) => absolute(link, document.baseURI));
   const status = region.querySelector("[role=status]");
   const live = () => region.querySelector(".as-live");
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -53,9 +56,11 @@
     }
   };
 
-  const swap = (html) => {
+  const swap = (html, base) => {
     const fresh = new DOMParser().parseFromString(html, "text/html").querySelector(".as-live");
     if (!fresh) return;
+    // Its links are relative to the list's address, not to the page's.
+    for (const link of fresh.querySelectorAll("a")) link.href = absolute(link.getAttribute("href"), base);
     const old = live();
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     const changed = old.dataset.stamp !== fresh.dataset.stamp;
@@ -82,6 +87,7 @@
   // The session of this browser ended: remove the list from the screen.
 
   let isOver = false;
+  let cause = "unknown";
 
   const showGone = () => {
     isOver = true;
@@ -99,9 +105,9 @@
     card.setAttribute("role", "alert");
     card.tabIndex = -1;
     add(card, "h2", "as-title", told.gone);
-    add(card, "p", "as-about", told.goneAbout);
+    add(card, "p", "as-about", { expired: told.goneExpired, unknown: told.goneUnknown }[cause] || told.goneAbout);
     const buttons = add(card, "p", "as-buttons", "");
-    add(buttons, "a", "as-button as-primary", told.signIn).href = told.signInAt;
+    add(buttons, "a", "as-button as-primary", told.signIn).href = signInAt;
     document.querySelector(".as-notice")?.remove();
     region.replaceChildren(card);
     card.focus();
@@ -111,11 +117,12 @@
 
   const refresh = async () => {
     try {
-      const response = await fetch(told.list, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "manual" });
+      const response = await fetch(listAt, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "manual" });
       // 204: no session. An application may answer with a 401 or a redirect instead.
       if (response.status === 204 || response.status === 401 || response.type === "opaqueredirect") return false;
       if (!response.ok) return undefined;
-      swap(await response.text());
+      swap(await response.text(), response.url);
+      cause = "unknown";
       return true;
     } catch {
       return undefined;
@@ -154,13 +161,15 @@
 
   const listen = () => {
     stop();
-    source = new EventSource(told.events);
+    source = new EventSource(eventsAt);
     source.addEventListener("list", (event) => {
       wait = SOONEST;
       if (event.data !== live().dataset.stamp) refresh();
     });
-    // Another tab may have signed in since; only the server knows.
-    source.addEventListener("ended", start);
+    source.addEventListener("ended", (event) => {
+      cause = event.data;
+      start(); // another tab may have signed in since; only the server knows
+    });
     source.addEventListener("error", again);
   };
 
