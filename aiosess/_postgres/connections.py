@@ -101,7 +101,6 @@ class Connections:
         """Take a connection that answers out of the pool; raises ``StoreUnavailable`` or what asyncpg raises."""
         connection = await self._take()
         if self.doubt.is_on(connection.get_server_pid()) and not await self._answers(connection):
-            await self.expire()
             connection = await self._take()
         return connection
 
@@ -117,12 +116,13 @@ class Connections:
             raise unavailable(error) from error
 
     async def _answers(self, connection: Connection) -> bool:
-        """Ask a connection for nothing; one that keeps silent, or is cancelled over it, goes."""
+        """Ask a connection for nothing; one that keeps silent goes, with all of today, or alone if it is cancelled."""
         try:
             async with asyncio.timeout(min(LONGEST_DOUBT, self._deadline * DOUBT_SHARE)):
                 await connection.execute("select")
         except (TimeoutError, asyncpg.PostgresError, *LOST):
             terminate(connection)
+            await self.expire()
             return False
         except BaseException:
             terminate(connection)

@@ -1,8 +1,11 @@
 """Answers of PostgreSQL are lost after the commit."""
 
+import json
+
 import asyncpg
 import pytest
 
+import aiosess
 from aiosess import events
 from aiosess._token.keys import Keyring
 from tests.world.ageing import make_due
@@ -143,3 +146,16 @@ async def test_answers_that_are_always_lost_are_no_success(relay: Relay) -> None
         reply = await site.present("none", "/login/ada", method="POST")
         assert relay.lost == 2
         assert (reply.status, reply.token) == (503, None)
+
+
+@pytest.mark.threat("DB-06")
+async def test_lost_answer_of_an_increment_counts_once(relay: Relay, pg: asyncpg.Connection) -> None:
+    """When the answer is lost it is unknown whether it has counted: the caller learns that, and nobody tries again."""
+    async with visit(make_app(relay.dsn)) as site:
+        browser = await (await site.browser()).login("ada")
+        assert await browser.run(lambda s: s.increment("n")) == 1
+        relay.lose_answer("jsonb_build_object")
+        with pytest.raises(aiosess.StoreUnavailable):
+            await browser.run(lambda s: s.increment("n"))
+        assert relay.lost == 1
+        assert json.loads(await pg.fetchval("select data::text from aiosess_sessions")) == {"n": 2}

@@ -11,7 +11,6 @@ from aiosess import SessionManager
 from tests.web.jobs import Value, job
 from tests.world.app import make_app
 from tests.world.browser import Browser
-from tests.world.relay import Relay
 from tests.world.site import visit
 
 
@@ -80,19 +79,6 @@ async def test_increments_at_the_same_time_all_count(dsn: str, pg: asyncpg.Conne
         sums = await asyncio.gather(*(tab.run(count) for tab in tabs))
     assert sorted(sums) == list(range(1, 21))
     assert await data_of(pg) == {"n": 20}
-
-
-@pytest.mark.threat("DB-06")
-async def test_lost_answer_of_an_increment_counts_once(relay: Relay, pg: asyncpg.Connection) -> None:
-    """When the answer is lost it is unknown whether it has counted: the caller learns that, and nobody tries again."""
-    async with visit(make_app(relay.dsn)) as site:
-        browser = await (await site.browser()).login("ada")
-        assert await browser.run(lambda s: s.increment("n")) == 1
-        relay.lose_answer("jsonb_build_object")
-        with pytest.raises(aiosess.StoreUnavailable):
-            await browser.run(lambda s: s.increment("n"))
-        assert relay.lost == 1
-        assert await data_of(pg) == {"n": 2}
 
 
 async def test_increment_before_it_is_sent_is_tried_again(alice: Browser, pg: asyncpg.Connection) -> None:

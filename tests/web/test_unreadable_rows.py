@@ -125,7 +125,7 @@ async def test_tally_of_one_blinds_no_other(site: Site, pg: asyncpg.Connection, 
 
 
 @pytest.mark.threat("WSO-03")
-@pytest.mark.parametrize("data", ["1", "[1]", "null"])
+@pytest.mark.parametrize("data", ["1", "[1]", "null", '{"an int of too many digits": 1e5000}'])
 async def test_data_that_is_no_object_hides_no_other_session(
     site: Site, ada: Browser, pg: asyncpg.Connection, data: str
 ) -> None:
