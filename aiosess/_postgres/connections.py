@@ -100,8 +100,8 @@ class Connections:
     async def acquire(self) -> Connection:
         """Take a connection that answers out of the pool; raises ``StoreUnavailable`` or what asyncpg raises."""
         connection = await self._take()
-        if self.doubt.is_on(connection.get_server_pid()) and not await self._answers(connection):
-            connection = await self._take()
+        if self.doubt.is_on(connection.get_server_pid()):
+            return await self._one_that_answers(connection)
         return connection
 
     async def _take(self) -> Connection:
@@ -115,7 +115,7 @@ class Connections:
             log.exception("aiosess: the pool could not make a connection")
             raise unavailable(error) from error
 
-    async def _answers(self, connection: Connection) -> bool:
+    async def _one_that_answers(self, connection: Connection) -> Connection:
         """Ask a connection for nothing; one that keeps silent goes, with all of today, or alone if it is cancelled."""
         try:
             async with asyncio.timeout(min(LONGEST_DOUBT, self._deadline * DOUBT_SHARE)):
@@ -123,11 +123,11 @@ class Connections:
         except (TimeoutError, asyncpg.PostgresError, *LOST):
             terminate(connection)
             await self.expire()
-            return False
+            return await self._take()
         except BaseException:
             terminate(connection)
             raise
-        return True
+        return connection
 
     async def give_back(self, connection: Connection) -> None:
         """Give a connection back to the pool."""
