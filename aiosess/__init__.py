@@ -26,6 +26,8 @@ from aiosess.config import Fingerprint, SameSite, SessionConfig
 from aiosess.devices import device_list, local_path, relative_path, setup_devices
 from aiosess.errors import (
     ConfigError,
+    CsrfError,
+    CsrfReason,
     InvalidData,
     NotAuthenticated,
     NotChecked,
@@ -66,6 +68,8 @@ __all__ = (
     "ConfigError",
     "CookieConflicted",
     "Created",
+    "CsrfError",
+    "CsrfReason",
     "DeviceType",
     "Event",
     "Evicted",

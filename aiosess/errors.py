@@ -11,6 +11,7 @@ Every error of aiosess, in one tree.
      │    ├── StoreUnavailable   503  PostgreSQL did not answer in time
      │    ├── ResponseStarted    500  the headers are sent, so the cookie cannot change
      │    └── SchemaMismatch     500  the database's tables are absent, too old or too new for this library
+     ├── CsrfError          403  web.HTTPForbidden; a page of another origin may have forged the request
      ├── NotInstalled            RuntimeError; aiosess.setup(app, …) was not called
      ├── NotChecked              RuntimeError; the route is not checked, and sessions.check() was not awaited
      └── ValueError
@@ -23,12 +24,15 @@ that lets ``web.HTTPException`` pass and makes every other exception a 500.
 No message holds a token, a secret, an id or a value of the session's data. The response says no more than its status.
 """
 
-from typing import ClassVar
+import json
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from aiohttp import hdrs, web
 
 __all__ = (
     "ConfigError",
+    "CsrfError",
+    "CsrfReason",
     "InvalidData",
     "NotAuthenticated",
     "NotChecked",
@@ -127,6 +131,50 @@ class ResponseStarted(SessionError):
 
 class SchemaMismatch(SessionError):
     """The database's tables are absent, incomplete, too old or too new for this version of aiosess."""
+
+
+CsrfReason: TypeAlias = Literal["origin", "no token", "stale token"]
+
+_CSRF_DETAILS: Final[dict[CsrfReason, str]] = {
+    "origin": "the request does not come from a page of this site",
+    "no token": "the request carries no form token",
+    "stale token": "the form is out of date: go back, reload the page and send it again",
+}
+
+
+class CsrfError(web.HTTPForbidden):
+    """
+    A page of another origin may have forged the request (OWASP, CWE-352).
+
+    ``reason`` says what was wrong:
+
+    - "origin": the request does not come from a page of ours;
+    - "no token": somebody is signed in, and the request has no form token;
+    - "stale token": the form token is not this session's. The form was rendered
+      for nobody, for another session or before a sign-in. Nobody is attacking:
+      an application may show its form again with what the user has filled in.
+
+    It is the response that goes out if nobody catches it: text, or
+    ``application/problem+json`` (RFC 9457) for a client that prefers JSON.
+    """
+
+    TYPE: ClassVar = "urn:aiosess:problem:csrf"  # of the JSON
+
+    def __init__(self, reason: CsrfReason, detail: str = "", *, as_json: bool = False) -> None:
+        """Take a reason, a sentence for people, and whether the client prefers JSON."""
+        self._csrf_reason: CsrfReason = reason
+        detail = detail or _CSRF_DETAILS[reason]
+        text, kind = f"403: Forbidden: {detail}", "text/plain"
+        if as_json:
+            problem = {"type": self.TYPE, "title": "Forbidden", "status": 403, "detail": detail}
+            text, kind = json.dumps(problem | {"reason": reason}), "application/problem+json"
+        super().__init__(headers={hdrs.CACHE_CONTROL: "no-store"}, text=text, content_type=kind)
+        self.args = (detail,)
+
+    @property
+    def reason(self) -> CsrfReason:
+        """Why the request was refused; the status line says "Forbidden" as usual."""
+        return self._csrf_reason
 
 
 class NotInstalled(RuntimeError):

@@ -52,7 +52,7 @@ async def sign_in_page(request: web.Request) -> web.StreamResponse:
     return page(request, "sign_in", context | _notice(request))
 
 
-@aiosess.csrf_protected
+@aiosess.csrf_protected(sign_in=True)
 async def sign_in(request: web.Request) -> web.StreamResponse:
     """Check name and password and start a session."""
     form = await _form(request)
@@ -94,17 +94,11 @@ async def notes_page(request: web.Request) -> web.StreamResponse:
     return page(request, "notes", await _notes(request) | _notice(request))
 
 
-@aiosess.csrf_protected
 async def save_note(request: web.Request) -> web.StreamResponse:
-    """Keep a note in this session's data."""
+    """Keep a note in this session's data; where that cannot be, show the form again with the text."""
     account = await _account(request)
     text = (await _form(request)).get("note", "").replace("\r\n", "\n")
-    error = f"A note has at most {LONGEST_NOTE} characters." if len(text) > LONGEST_NOTE else None
-    if error is None:
-        try:
-            await request[aiosess.SESSIONS].set("note", text)
-        except aiosess.InvalidData:
-            error = "A note cannot hold these characters."
+    error = await _keep_note(request, text)
     if error is not None:
         context = await _notes(request) | {"account": account, "note": text, "error": error, "notice": None}
         return page(request, "notes", context, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -120,9 +114,8 @@ async def remove_note(request: web.Request) -> NoReturn:
 
 @aiosess.csrf_protected
 async def count(request: web.Request) -> NoReturn:
-    """Count one more; only this key is written, so a note saved at the same time is not lost."""
-    sessions = request[aiosess.SESSIONS]
-    await sessions.set("count", (sessions.get("count", int) or 0) + 1)
+    """Count one more; PostgreSQL counts, so two clicks at once are two."""
+    await request[aiosess.SESSIONS].increment("count")
     raise _redirect(to="/notes")
 
 
@@ -176,12 +169,28 @@ async def _account(request: web.Request) -> Account:
     return account
 
 
+async def _keep_note(request: web.Request, text: str) -> str | None:
+    """Keep a note, or return why that cannot be."""
+    try:
+        await aiosess.check_csrf(request)
+        if len(text) > LONGEST_NOTE:
+            return f"A note has at most {LONGEST_NOTE} characters."
+        await request[aiosess.SESSIONS].set("note", text)
+    except aiosess.CsrfError as error:
+        if error.reason == "origin":
+            raise
+        return "You have signed in again since you opened this page. Please save once more."
+    except aiosess.InvalidData:
+        return "A note cannot hold these characters."
+    return None
+
+
 async def _notes(request: web.Request) -> dict[str, object]:
     account, sessions = await _account(request), request[aiosess.SESSIONS]
     return {
         "account": account,
-        "note": sessions.get("note", str) or "",
-        "count": sessions.get("count", int) or 0,
+        "note": sessions.get("note", str, default=""),
+        "count": sessions.get("count", int, default=0),
         "longest": LONGEST_NOTE,
         "error": None,
     }

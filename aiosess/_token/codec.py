@@ -11,7 +11,7 @@ The signature comes first: no parser sees a text that none of our keys has signe
 import json
 import re
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from hmac import compare_digest, digest
 from typing import Any, Final
@@ -19,6 +19,7 @@ from uuid import UUID
 
 import jwt
 
+from aiosess._token import base64url
 from aiosess._token.token import LARGEST_INSTANT, LARGEST_VERSION, Token, hash_secret
 
 ALGORITHM: Final = "HS256"
@@ -110,15 +111,11 @@ def _signed_part(token: Token, audience: str, header: str) -> str:
 
 
 def _segment(value: Mapping[str, object]) -> str:
-    return _base64url(json.dumps(value, separators=(",", ":")).encode("ascii"))
+    return base64url.encode(json.dumps(value, separators=(",", ":")).encode("ascii"))
 
 
 def _signature(signed: str, key: bytes) -> str:
-    return _base64url(digest(key, signed.encode("ascii"), "sha256"))
-
-
-def _base64url(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return base64url.encode(digest(key, signed.encode("ascii"), "sha256"))
 
 
 def _token(claims: dict[str, Any]) -> Token:

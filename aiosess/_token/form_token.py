@@ -7,14 +7,18 @@ not to one of its tokens, so that a form stays good when the token rotates (NIST
 """
 
 import hmac
-from base64 import urlsafe_b64encode
+import os
 from collections.abc import Collection, Iterable
 from typing import Final
 from uuid import UUID
 
 from aiosess._client.origin import is_our_origin
+from aiosess._token.base64url import decode, encode
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.1
+
+_SIZE: Final = 32  # bytes of the MAC, and of the mask
+_LONGEST: Final = 86  # characters: both in base64url
 
 _OUR_SITES = frozenset({"same-origin", "none"})  # none: the user directly (address bar, bookmark)
 
@@ -41,12 +45,39 @@ def is_same_origin(
 
 
 def form_token(key: bytes, session_id: UUID) -> str:
-    """Return a session's form token: the HMAC-SHA256 of its id, in base64url."""
-    return urlsafe_b64encode(hmac.digest(key, session_id.bytes, "sha256")).rstrip(b"=").decode("ascii")
+    """Return a session's form token: the HMAC-SHA256 of its id, in base64url (43 characters)."""
+    return encode(_mac(key, session_id))
+
+
+def masked_form_token(key: bytes, session_id: UUID) -> str:
+    """
+    Return a session's form token as a text that is another one each time: random bytes, then the MAC xor those bytes.
+
+    A page that is compressed and repeats something of the request gives away, byte by byte, whatever secret is the same
+    in each response (BREACH, Gluck, Harris and Prado 2013). The mask leaves nothing that is the same (86 characters).
+    """
+    mask = os.urandom(_SIZE)
+    return encode(mask + _xor(mask, _mac(key, session_id)))
 
 
 def is_form_token(text: str, keys: Iterable[bytes], session_id: UUID) -> bool:
-    """Say whether a text is a session's form token under one of the keys; compares in constant time."""
-    given = text.encode("utf-8", "replace")  # compare_digest() refuses a str that is not ASCII
-    matches = [hmac.compare_digest(given, form_token(key, session_id).encode("ascii")) for key in keys]
+    """Say whether a text is a session's form token under one of the keys, masked or not; compares in constant time."""
+    given = _mac_in(text)
+    matches = [hmac.compare_digest(given, _mac(key, session_id)) for key in keys]
     return any(matches)
+
+
+def _mac(key: bytes, session_id: UUID) -> bytes:
+    return hmac.digest(key, session_id.bytes, "sha256")
+
+
+def _mac_in(text: str) -> bytes:
+    """Return the MAC that a text spells; nothing, if it spells none."""
+    content = decode(text[: _LONGEST + 1])
+    if content is None or len(content) not in {_SIZE, 2 * _SIZE}:
+        return b""
+    return content if len(content) == _SIZE else _xor(content[:_SIZE], content[_SIZE:])
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))

@@ -10,11 +10,11 @@ stay on the disk when the browser closes.
 
 import hmac
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from aiosess._token import base64url
 from aiosess._token.token import LARGEST_VERSION, Token
 
 # version.id.parent.mac; a token that rotate() has made has no parent.
@@ -70,4 +70,4 @@ def at_place(token: Token, place: Place) -> Token:
 
 def _mac(key: bytes, token: Token, signed: str) -> str:
     digest = hmac.digest(key, token.session_id.bytes + token.secret_hash + signed.encode("ascii"), "sha256")
-    return urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+    return base64url.encode(digest)

@@ -8,9 +8,9 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from markupsafe import Markup
 
+from aiosess._client.negotiation import best_language, wants_json
 from aiosess._web.redirects import relative_path
 from aiosess.devices.listing import FindPlace
-from aiosess.devices.negotiation import best_language, wants_json
 from aiosess.devices.rendering import Templates
 from aiosess.devices.texts import Translation
 from aiosess.errors import StoreUnavailable

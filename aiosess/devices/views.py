@@ -12,15 +12,15 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 from markupsafe import Markup
 
+from aiosess._client.negotiation import wants_json
 from aiosess._web.csrf import check_csrf
 from aiosess._web.handlers import background
 from aiosess._web.keys import STORE, get_sessions
 from aiosess._web.manager import SessionManager
 from aiosess.devices.listing import PER_PAGE, ListedSession, SessionList, count_pages, stamp_of
-from aiosess.devices.negotiation import wants_json
 from aiosess.devices.responses import HEADERS, Responses, redirect
 from aiosess.devices.updates import OpenPages, TooManyPages
-from aiosess.errors import NotAuthenticated, SessionNotFound, SessionRevoked, StoreUnavailable
+from aiosess.errors import CsrfError, NotAuthenticated, SessionNotFound, SessionRevoked, StoreUnavailable
 from aiosess.session import Session
 
 # The redirect after a form names a notice in ``?done=``; the address never holds the text itself.
@@ -52,8 +52,8 @@ def _with_problems(handler: _Handler) -> _Handler:
             return await handler(views, request)
         except (NotAuthenticated, SessionNotFound, SessionRevoked, StoreUnavailable) as error:
             return views.responses.problem(request, HTTPStatus(error.status))
-        except web.HTTPForbidden:
-            return views.responses.problem(request, HTTPStatus.FORBIDDEN)
+        except CsrfError as error:
+            return views.responses.problem(request, HTTPStatus.FORBIDDEN, type=error.TYPE, reason=error.reason)
         except _SignInTooOld:
             return views.ask_to_reauthenticate(request)
 

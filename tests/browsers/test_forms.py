@@ -3,9 +3,11 @@
 import asyncpg
 import pytest
 
-from tests.world.browsers.real import RealBrowser
-from tests.world.browsers.steps import rotate_once
-from tests.world.forms_app import foreign_site
+from tests.world.app import make_app
+from tests.world.browsers.real import RealBrowser, Start
+from tests.world.browsers.steps import rotate_once, sign_in
+from tests.world.forms_app import foreign_site, routes
+from tests.world.site import visit
 
 TOKEN = "document.querySelector('#act').form.csrf_token.value"
 
@@ -52,3 +54,22 @@ async def test_sign_in_and_sign_out_cannot_be_forged(browser: RealBrowser, origi
             assert "403" in await browser.text()
     await browser.open(f"{origin}/forms")
     assert await browser.text("h1") == "ada"
+
+
+@pytest.mark.threat("CSR-05")
+async def test_sign_in_form_works_after_a_link_from_elsewhere(
+    engine: type[RealBrowser], start: Start, dsn: str, pg: asyncpg.Connection
+) -> None:
+    """With SameSite=Strict a link from another site shows a signed-in user the form for nobody; the form works."""
+    app = make_app(dsn, *routes, insecure_cookies=engine.drops_secure_cookies, cookie_samesite="Strict")
+    async with visit(app) as site:
+        browser, origin = await start(), f"http://localhost:{site.port}"
+        await sign_in(browser, origin)
+        async with foreign_site(f"{origin}/forms/sign-in", "") as port:
+            await browser.open(f"http://127.0.0.1:{port}/link")
+            await browser.click("#link")
+        await browser.wait_for("document.querySelector('h1')?.innerText === 'nobody'")
+        await browser.fill("input[name=user]", "grace")
+        await browser.click("#sign-in")
+        await browser.wait_for("document.querySelector('h1')?.innerText === 'grace'")
+        assert await pg.fetchval("select string_agg(user_id, ' ') from aiosess_sessions") == "grace"

@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 
 import aiosess
+from aiosess._client.negotiation import best_language
 from aiosess.devices import device_list
 from aiosess.devices.geoip import GeoIPFile
-from aiosess.devices.negotiation import best_language
 from aiosess.devices.texts import ENGLISH, GERMAN, Translation, translations
 from tests.world.app import make_app
 from tests.world.devices import PAGE, page_site, send, signed_in, text_of

@@ -1,11 +1,18 @@
 """Form tokens and origins, without a server: which text is a form token, and which origin is our own."""
 
+from base64 import urlsafe_b64decode
 from itertools import product
 from uuid import UUID
 
 import pytest
 
-from aiosess._token.form_token import SAFE_METHODS, form_token, is_form_token, is_same_origin
+from aiosess._token.form_token import (
+    SAFE_METHODS,
+    form_token,
+    is_form_token,
+    is_same_origin,
+    masked_form_token,
+)
 
 SESSION_ID = UUID(int=1)
 KEYS = [b"n" * 32, b"o" * 32]
@@ -87,3 +94,26 @@ def test_every_key_verifies_and_no_other_text_does() -> None:
     bad = ["", good[0][:-1], good[0] + "=", good[0].lower(), form_token(b"x" * 32, SESSION_ID), "é", "\ud800", "\0"]
     assert not any(is_form_token(text, KEYS, SESSION_ID) for text in bad)
     assert not any(is_form_token(text, KEYS, UUID(int=2)) for text in good)
+
+
+@pytest.mark.threat("CSR-05")
+def test_masked_tokens_have_nothing_in_common() -> None:
+    """Of a thousand fields no two are alike, and no byte of the token keeps a value; each is good for its session."""
+    texts = [masked_form_token(KEYS[0], SESSION_ID) for _ in range(1000)]
+    spelled = [urlsafe_b64decode(text + "==") for text in texts]
+    assert {len(content) for content in spelled} == {64}
+    # Each of 64 columns holds at least 200 of 256 values; 1000 random bytes hold about 251.
+    assert all(len(set(column)) > 200 for column in zip(*spelled, strict=True))
+    assert all(is_form_token(text, KEYS, SESSION_ID) for text in texts)
+    assert not any(is_form_token(text, KEYS[1:], SESSION_ID) for text in texts)
+    assert not any(is_form_token(text, KEYS, UUID(int=2)) for text in texts)
+
+
+@pytest.mark.threat("CSR-05")
+@pytest.mark.parametrize("place", [0, 42, 43, 85])
+def test_masked_token_has_one_spelling(place: int) -> None:
+    """A masked token in which one character is another one is not good; nor is one that is cut or longer."""
+    text = masked_form_token(KEYS[0], SESSION_ID)
+    others = set("ABCDabcd0123-_") - {text[place]}
+    assert not any(is_form_token(text[:place] + other + text[place + 1 :], KEYS, SESSION_ID) for other in others)
+    assert not any(is_form_token(bad, KEYS, SESSION_ID) for bad in (text[:-1], text + "=", text + "A", text * 1000))

@@ -1,5 +1,6 @@
 """Cross-site request forgery: which requests are refused, what a form must carry, and how long it stays good."""
 
+import re
 from io import BytesIO
 from itertools import product
 from typing import Any
@@ -30,11 +31,23 @@ async def act(_request: web.Request) -> web.Response:
     return web.Response(text="done")
 
 
-@aiosess.csrf_protected
+@aiosess.csrf_protected(sign_in=True)
 async def sign_in(request: web.Request) -> web.Response:
     """Sign in who is named."""
     await request["sessions"].authenticate((await request.post())["user"])
     return web.Response(text="in")
+
+
+async def write(request: web.Request) -> web.Response:
+    """Show a form again, with what the user has written, when its token is stale."""
+    try:
+        await aiosess.check_csrf(request)
+    except aiosess.CsrfError as error:
+        if error.reason != "stale token":
+            raise
+        text = str((await request.post())["text"])
+        return web.Response(text=f"{aiosess.csrf_field(request)} {text}", status=error.status)
+    return web.Response(text="written")
 
 
 @aiosess.csrf_protected
@@ -85,6 +98,7 @@ class Pages:
 ROUTES = (
     web.route("*", "/act", act),
     web.post("/in", sign_in),
+    web.post("/write", write),
     web.post("/out", sign_out),
     web.post("/measure", measure),
     web.get("/page", page),
@@ -204,6 +218,65 @@ async def test_refusal_says_why_and_is_not_kept(wire: Wire) -> None:
     reply = await wire.ask(request_bytes("/act", method="POST"))
     assert reply.body == b"403: Forbidden: the request does not come from a page of this site"
     assert reply.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.threat("CSR-05")
+@pytest.mark.parametrize(
+    ("headers", "data", "reason"),
+    [
+        ({}, {}, "origin"),
+        ({"Sec-Fetch-Site": "cross-site"}, {"csrf_token": "x"}, "origin"),
+        (TRUSTED, {}, "no token"),
+        (TRUSTED, {"other": "x"}, "no token"),
+        (TRUSTED, {"csrf_token": ""}, "stale token"),
+        (TRUSTED, {"csrf_token": "x"}, "stale token"),
+        (TRUSTED | {"X-CSRF-Token": "x"}, {}, "stale token"),
+    ],
+)
+async def test_refusal_has_a_reason_in_json_too(
+    ada: Browser, headers: dict[str, str], data: dict[str, str], reason: str
+) -> None:
+    """A script that asks for JSON reads the reason as problem+json; a browser reads a sentence."""
+    reply = await ada.post("/act", data=data, headers=headers | {"Accept": "application/json"})
+    assert (reply.status, reply.reason, reply.content_type) == (403, "Forbidden", "application/problem+json")
+    assert reply.headers["Cache-Control"] == "no-store"
+    problem = await reply.json(content_type="application/problem+json")
+    detail = problem.pop("detail")
+    assert problem == {"type": "urn:aiosess:problem:csrf", "title": "Forbidden", "status": 403, "reason": reason}
+    reply = await ada.post("/act", data=data, headers=headers | {"Accept": "text/html,*/*;q=0.8"})
+    assert (reply.content_type, await reply.text()) == ("text/plain", f"403: Forbidden: {detail}")
+
+
+@pytest.mark.threat("CSR-05")
+@pytest.mark.parametrize(
+    ("origin", "host", "is_named"),
+    [
+        ("http://site", "site", True),
+        ("http://site:8080", "site:8080", True),
+        ("http://other", "site", False),
+        ("https://other", "site", False),
+    ],
+)
+async def test_form_over_plain_http_is_named(wire: Wire, origin: str, host: str, is_named: bool) -> None:  # noqa: FBT001 - a column
+    """Where only the scheme is wrong, the refusal says so, and how to go on in development."""
+    request = request_bytes("/act", f"Origin: {origin}".encode(), method="POST")
+    reply = await wire.ask(request.replace(b"Host: site\r\n", f"Host: {host}\r\n".encode()))
+    assert reply.status == 403
+    assert (b"plain http" in reply.body and b"insecure_cookies=True" in reply.body) is is_named
+
+
+@pytest.mark.threat("CSR-05")
+async def test_application_shows_a_stale_form_again(site: Site, ada: Browser) -> None:
+    """What the user wrote into a form that was rendered for nobody comes back in a form that works."""
+    nobody = await (await (await site.browser()).get("/page")).text()
+    assert 'value=""' in nobody
+    again = await ada.post("/write", data={"csrf_token": "", "text": "my words"}, headers=TRUSTED)
+    field, _, text = (await again.text()).partition("> ")
+    assert (again.status, text) == (403, "my words")
+    given = field.partition('value="')[2].rstrip('"')
+    sent = await ada.post("/write", data={"csrf_token": given, "text": text}, headers=TRUSTED)
+    assert await sent.text() == "written"
+    assert (await ada.post("/write", data={"text": text}, headers=TRUSTED)).status == 403
 
 
 # The form's token
@@ -340,6 +413,21 @@ async def test_unknown_session_is_neither_passed_nor_refused(dsn: str) -> None:
         assert await act_with(browser, given) == 503
 
 
+@pytest.mark.threat("CSR-05")
+async def test_fields_are_masked_and_the_token_is_not(ada: Browser) -> None:
+    """Each rendering of a field has a text of its own, and each one is good; the token for scripts stays one text."""
+    fields = [_value(await (await ada.get("/page")).text()) for _ in range(3)]
+    tokens = [await form_token(ada) for _ in range(3)]
+    assert (len(set(fields)), len(set(tokens))) == (3, 1)
+    for given in (*fields, tokens[0]):
+        assert await act_with(ada, given) == 200
+        assert (await ada.post("/act", headers=TRUSTED | {"X-CSRF-Token": given})).status == 200
+
+
+def _value(page: str) -> str:
+    return page.partition(' value="')[2].rpartition('"')[0]
+
+
 # Login and logout
 
 
@@ -357,6 +445,28 @@ async def test_our_login_form_needs_no_token(wire: Wire) -> None:
     """Nobody has a session yet when they sign in: the origin decides."""
     reply = await wire.ask(post("/in", SAME, FORM, body=b"user=ada"))
     assert (reply.status, bool(reply.token)) == (200, True)
+
+
+@pytest.mark.threat("CSR-05")
+async def test_sign_in_form_of_a_second_tab_works(site: Site, pg: asyncpg.Connection) -> None:
+    """A form that was rendered for nobody signs in after another tab did; the first tab's session ends."""
+    browser = await site.browser()
+    first, second = [_value(await (await browser.get("/page")).text()) for _ in range(2)]
+    for user, given in (("ada", first), ("grace", second)):
+        reply = await browser.post("/in", data={"csrf_token": given, "user": user}, headers=TRUSTED)
+        assert reply.status == 200
+    assert await browser.user() == "grace"
+    assert await pg.fetchval("select count(*) from aiosess_sessions") == 1
+
+
+@pytest.mark.threat("CSR-05")
+async def test_sign_in_needs_our_origin_whoever_is_signed_in(ada: Browser) -> None:
+    """The form token of the session that is there makes no foreign sign-in good, and nothing happens to the session."""
+    given = await form_token(ada)
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}, {}):
+        reply = await ada.post("/in", data={"csrf_token": given, "user": "mallory"}, headers=headers)
+        assert reply.status == 403
+    assert await ada.user() == "ada"
 
 
 @pytest.mark.threat("CSR-04")
@@ -441,14 +551,14 @@ async def test_field_goes_into_templates_and_texts(site: Site, autoescape: bool)
     environment = jinja2.Environment(autoescape=autoescape, enable_async=False)  # noqa: S701 - what is tested
     fields: list[str] = []
 
-    async def show(sessions: aiosess.SessionManager) -> str:
+    async def show(sessions: aiosess.SessionManager) -> None:
         request: Any = {aiosess.SESSIONS: sessions}
         field = aiosess.csrf_field(request)
         fields.extend((environment.from_string("{{ field }}").render(field=field), f"{field}", field + ""))
-        return sessions.form_token
 
-    given = await (await (await site.browser()).login("ada")).run(show)
-    assert fields == [f'<input type="hidden" name="csrf_token" value="{given}">'] * 3
+    await (await (await site.browser()).login("ada")).run(show)
+    assert len(set(fields)) == 1
+    assert re.fullmatch(r'<input type="hidden" name="csrf_token" value="[A-Za-z0-9_-]{86}">', fields[0])
 
 
 async def test_field_of_nobody_is_empty(site: Site) -> None:

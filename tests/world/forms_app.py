@@ -59,7 +59,7 @@ async def polling(_request: web.Request) -> web.Response:
 
 
 @routes.post("/forms/sign-in")
-@aiosess.csrf_protected
+@aiosess.csrf_protected(sign_in=True)
 async def sign_in(request: web.Request) -> web.Response:
     """Sign in who is named."""
     await request["sessions"].authenticate(str((await request.post())["user"]))
@@ -83,14 +83,22 @@ async def sign_out(request: web.Request) -> web.Response:
 
 @asynccontextmanager
 async def foreign_site(action: str, token: str) -> AsyncIterator[int]:
-    """Run a site on a port of its own whose one form goes to ours; return the port. It has even learnt the token."""
+    """
+    Run a site on a port of its own with a form that goes to ours and, at /link, a link to our forms; return the port.
+
+    It has even learnt the token.
+    """
     hidden = f'<input type="hidden" name="csrf_token" value="{token}"><input type="hidden" name="user" value="mallory">'
 
     async def trap(_request: web.Request) -> web.Response:
         return page(f'<form method="post" action="{action}">{hidden}<button id="trap">Win a prize</button></form>')
 
+    async def link(_request: web.Request) -> web.Response:
+        return page(f'<a id="link" href="{action.rpartition("/")[0]}">Our forms</a>')
+
     app = web.Application()
     app.router.add_get("/", trap)
+    app.router.add_get("/link", link)
     async with TestServer(app) as server:
         assert server.port is not None
         yield server.port
