@@ -4,6 +4,7 @@ Sessions in PostgreSQL, for work outside of a request.
 An application has the store as ``app[aiosess.STORE]``; a script or a command opens one with ``open_store()``.
 """
 
+import json
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -72,7 +73,7 @@ class SessionStore:
             StoreUnavailable: PostgreSQL does not answer.
 
         """
-        records = await self._statements.fetch("tally", list(user_ids))
+        records = await self._statements.fetch("tally", json.dumps(list(user_ids)))
         return {user_id: Tally(total, newest_at) for user_id, total, newest_at in records}
 
     async def revoke(self, session_id: UUID | str) -> None:

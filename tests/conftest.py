@@ -21,7 +21,7 @@ from aiosess.config import SessionConfig
 from aiosess.embedded import EmbeddedPostgres
 from tests.world.app import make_app
 from tests.world.browser import Browser
-from tests.world.databases import drop_database, make_database
+from tests.world.databases import drop_database, empty_tables, make_database
 from tests.world.site import Site, visit
 from tests.world.waiting import Gate
 
@@ -106,10 +106,7 @@ async def migrated_dsn(server_dsn: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def dsn(migrated_dsn: str) -> str:
     """Return the DSN of this worker's database, with empty tables."""
-    connection = await asyncpg.connect(migrated_dsn)
-    await connection.execute("delete from aiosess_sessions; delete from aiosess_logins")
-    await connection.execute("update aiosess_schema set revoked_at = default")
-    await connection.close()
+    await empty_tables(migrated_dsn)
     return migrated_dsn
 
 

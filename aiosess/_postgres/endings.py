@@ -91,7 +91,7 @@ class Endings:
 
     async def claim_sweep(self) -> bool:
         """Take this interval's sweep; False: another process has."""
-        return bool(await self._statements.fetch("claim_sweep", self._config.sweep_interval))
+        return bool(await self._statements.fetch("claim_sweep", self._config.sweep_interval.total_seconds()))
 
 
 def as_uuid(value: UUID | str) -> UUID:

@@ -12,7 +12,7 @@ from aiosess._postgres.carried_through import carried_through
 from aiosess._postgres.connections import Connection
 from aiosess._postgres.database import Database
 from aiosess._postgres.login_race import excused
-from aiosess._postgres.statements import Statements, UnreadableRow, row_of
+from aiosess._postgres.statements import Statements, UnreadableRow, array_text, row_of
 from aiosess._row import Row
 from aiosess._signals import Signals
 from aiosess._token.token import Token
@@ -81,7 +81,7 @@ class Logins:
     async def _insert(self, connection: Connection, login: Login) -> list[Any]:
         # Taken right before the transaction begins: a revocation is overlooked only while the message travels to
         # PostgreSQL, and a password check takes longer.
-        began = timedelta(seconds=monotonic() - login.began)
+        began_ago = monotonic() - login.began
         device = login.device
         return await self._statements.fetch_on(
             connection,
@@ -96,12 +96,12 @@ class Logins:
             device.type,
             device.fingerprint,
             login.data,
-            login.idle_timeout,
-            login.absolute_timeout,
+            login.idle_timeout.total_seconds(),
+            login.absolute_timeout.total_seconds(),
             login.remember,
-            began,
+            began_ago,
             login.earlier_id,
             login.presented_id,
             self._config.max_sessions_per_user,
-            excused(login.user_id, login.began),
+            array_text(excused(login.user_id, login.began)),
         )

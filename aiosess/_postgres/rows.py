@@ -16,7 +16,7 @@ from aiosess._client.caller import client_digest, origin_of
 from aiosess._postgres.carried_through import carried_through
 from aiosess._postgres.connections import Connection
 from aiosess._postgres.primary import NotPrimary
-from aiosess._postgres.statements import Statements, UnreadableRow, row_of
+from aiosess._postgres.statements import Statements, UnreadableRow, array_text, row_of
 from aiosess._row import Row
 from aiosess._signals import Signals
 from aiosess._token.rotation import MAX_RETIRED
@@ -82,7 +82,7 @@ class Rows:
             judged.token_id,
             judged.settled_at,
             client_digest(presenter.ip, presenter.user_agent),
-            self._config.late_window,
+            self._config.late_window.total_seconds(),
             presenter.ip,
             presenter.user_agent,
         )
@@ -100,8 +100,8 @@ class Rows:
             judged.token_id,
             token.id,
             is_holder,
-            config.rotation_overlap,
-            config.late_window,
+            config.rotation_overlap.total_seconds(),
+            config.late_window.total_seconds(),
             client,
             judged.settled_at,
         )
@@ -169,7 +169,7 @@ class Rows:
     async def touch(self, session_ids: Iterable[UUID], marks: Iterable[tuple[datetime, bool, str | None]]) -> None:
         """Note that many sessions were presented: when, whether it was activity, and the token that has settled."""
         times, activities, settled = zip(*marks, strict=True)
-        await self._statements.fetch("touch", session_ids, times, activities, settled)
+        await self._statements.fetch("touch", *map(array_text, (session_ids, times, activities, settled)))
 
     async def _write(self, name: str, *arguments: object, once: bool = False) -> Row | None:
         """Run a statement that changes one row, and announce the row as it is now."""
@@ -186,7 +186,7 @@ class Rows:
 async def _ask(
     statements: Statements, connection: Connection, ids: Iterable[UUID], revisions: Iterable[int]
 ) -> list[Any]:
-    records = await statements.fetch_on(connection, "check", _array(ids), _array(revisions))
+    records = await statements.fetch_on(connection, "check", array_text(ids), array_text(revisions))
     if records and records[0][0]:  # a pooler may hide what the server says when it is connected to
         raise NotPrimary
     return records
@@ -214,8 +214,3 @@ def _read(columns: Iterable[Any]) -> Row | UnreadableRow:
         return row_of(columns)
     except UnreadableRow as error:
         return error
-
-
-def _array(values: Iterable[object]) -> str:
-    """Spell ids or numbers as PostgreSQL writes an array."""
-    return f"{{{','.join(map(str, values))}}}"

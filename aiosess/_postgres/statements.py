@@ -50,6 +50,16 @@ def statement(name: str, schema: str) -> str:
     return fill_in(read_sql(f"sql/{name}.sql", schema))
 
 
+def array_text(values: Iterable[object]) -> str:
+    """
+    Spell ids, numbers, instants or token ids as PostgreSQL writes an array.
+
+    For an argument that is an array asyncpg asks the catalog about the type, in SQL of its own. That may call what
+    another role has put on the search path. So arrays travel as text.
+    """
+    return f"{{{','.join('NULL' if value is None else str(value) for value in values)}}}"
+
+
 def row_of(values: Iterable[Any]) -> Row:
     """
     Build a row from the columns of ``columns.sql``, in their order.

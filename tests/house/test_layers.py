@@ -292,3 +292,27 @@ def test_names_are_qualified(path: Path) -> None:
         r"(?<!\{schema\}\.)(?<!\w)(?<!')aiosess_(?:sessions|schema|logins|authenticate|revoke_user)\b", text
     )
     assert not bare
+
+
+# Words of SQL before a parenthesis, and a function without arguments, of which PostgreSQL's own is the one exact match.
+# unnest() of several arrays is a word too: qualified, it would be another function.
+NO_CALLS = {"all", "any", "array", "coalesce", "extract", "greatest", "least", "nullif", "operator", "unnest", "now"}
+
+
+@pytest.mark.threat("DB-03")
+@pytest.mark.parametrize("path", STATEMENTS, ids=relative)
+def test_calls_are_qualified(path: Path) -> None:
+    """Statements call PostgreSQL's functions by their schema, so nobody else's fits better."""
+    text = re.sub(r"--[^\n]*|'[^']*'", "", path.read_text(encoding="utf-8"))
+    called = set(re.findall(r"(?<![\w.])([a-z_][a-z_0-9]*)\(", text))
+    assert called <= NO_CALLS
+    assert "unnest" not in called or re.search(r"from unnest\(\$1[^)]*, \$2", text)
+
+
+@pytest.mark.threat("DB-03")
+def test_functions_look_in_pg_catalog_alone() -> None:
+    """Each function of ours has a search path of its own."""
+    (path,) = (path for path in TABLES if path.stem == "functions")
+    text = path.read_text(encoding="utf-8")
+    made = text.count("create or replace function")
+    assert made == text.count("language plpgsql set search_path = pg_catalog, pg_temp as $$") > 0

@@ -3,9 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
-from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -236,17 +234,6 @@ async def test_two_schemas_are_two_worlds(empty_dsn: str) -> None:
 
 
 # Roles and the search path
-
-
-@pytest.fixture
-async def role_dsn(empty_dsn: str, empty: asyncpg.Connection) -> AsyncIterator[str]:
-    """Return the DSN of the empty database for a role that may do nothing but connect."""
-    role, password = f"aiosess_test_{uuid4().hex[:12]}", uuid4().hex
-    await empty.execute(f"create role {role} login password '{password}'")
-    parts = urlsplit(empty_dsn)
-    _, _, host = parts.netloc.rpartition("@")
-    yield urlunsplit(parts._replace(netloc=f"{role}:{password}@{host}"))
-    await empty.execute(f"drop owned by {role}; drop role {role}")
 
 
 @pytest.mark.threat("DB-02")

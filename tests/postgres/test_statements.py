@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from aiosess._postgres.statements import statement
+from aiosess._postgres.statements import array_text, statement
 from aiosess._row import Retired, Row, retired_from_json
 from aiosess._token.rotation import MAX_RETIRED
 from tests.world.app import make_app
@@ -25,6 +25,7 @@ from tests.world.waiting import eventually, somebody_waits
 one_database = settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PLACE = "192.0.2.1", "Firefox"
 DAY = timedelta(days=1)  # the idle timeout
+LATE_WINDOW = CONFIG.late_window.total_seconds()
 NEW_HASH = b"\x03" * 32
 COLUMNS = [field.name for field in fields(Stored)]
 INSERT = f"""
@@ -60,9 +61,9 @@ rows = st.builds(
 
 
 def later(value: Any, by: timedelta) -> Any:
-    """Return an argument of a statement; instants in it are later by some time."""
+    """Return an argument of a statement; instants in it are later by some time, and a list is spelled as an array."""
     if isinstance(value, list):
-        return [later(each, by) for each in value]
+        return array_text(later(each, by) for each in value)
     return value + by if isinstance(value, datetime) else value
 
 
@@ -116,7 +117,7 @@ def judged(row: Row, differs: str) -> tuple[str, datetime | None]:
 async def test_lease(pg: asyncpg.Connection, row: Stored, differs: str, presented: str, *, is_holder: bool) -> None:
     """The lease is taken if the row lives and is as it was judged, and is_lease_free() says so."""
     token_id, settled_at = judged(row, differs)
-    times = CONFIG.rotation_overlap, CONFIG.late_window
+    times = CONFIG.rotation_overlap.total_seconds(), LATE_WINDOW
     after = await run(pg, row, "lease", row.id, token_id, presented, is_holder, *times, "other", settled_at)
     leased, is_taken = lease(row, START, presented, "other", is_holder=is_holder)
     assert after == (leased if is_taken and is_live(row) and not differs else row)
@@ -129,7 +130,7 @@ async def test_adopt(pg: asyncpg.Connection, row: Stored, differs: str, version:
     """A presented token becomes current if the row lives and is as it was judged."""
     presented = token("presented", version, "its parent")
     given = presented.version, presented.id, presented.parent_id, MAX_RETIRED
-    after = await run(pg, row, "adopt", row.id, *given, *judged(row, differs), client, CONFIG.late_window, *PLACE)
+    after = await run(pg, row, "adopt", row.id, *given, *judged(row, differs), client, LATE_WINDOW, *PLACE)
     new = replace(adopted(row, presented, START, client), promoted_ip=PLACE[0], promoted_user_agent=PLACE[1])
     assert after == (new if is_live(row) and not differs else row)
 
@@ -239,7 +240,7 @@ async def test_page_has_live_sessions_only(dsn: str, pg: asyncpg.Connection) -> 
 async def test_everybody_is_signed_out_when_a_login_commits_late(dsn: str, pg: asyncpg.Connection) -> None:
     """revoke_all() waits for a login that PostgreSQL has carried out and not yet committed, and ends it too."""
     login = (uuid4(), "ada", SECRET_HASH, "AAAAAAAAAAA", None, "Firefox", "Firefox", "desktop", "Firefox", "{}")
-    limits = (DAY, DAY, True, timedelta(0), None, None, None, [])
+    limits = (DAY.total_seconds(), DAY.total_seconds(), True, 0, None, None, None, "{}")
     waits_for_logins = """
         select exists (
             select from pg_locks l join pg_database d on d.oid = l.database

@@ -19,8 +19,7 @@ import pytest
 
 from aiosess import SessionNotFound, SessionStore, StoreUnavailable, events
 from aiosess._postgres.endings import SWEEP_BATCH
-from aiosess._postgres.rows import _array
-from aiosess._postgres.statements import statement
+from aiosess._postgres.statements import array_text, statement
 from aiosess._token.keys import Keyring
 from aiosess.embedded import _INSTALLED, EmbeddedPostgres
 from aiosess.errors import InvalidData
@@ -427,7 +426,7 @@ async def test_touches_are_hot_updates(alone: tuple[asyncpg.Pool, asyncpg.Connec
 
 STATEMENTS = {
     "load": [uuid4()],
-    "check": [_array(uuid4() for _ in range(200)), _array([0] * 200)],
+    "check": [array_text(uuid4() for _ in range(200)), array_text([0] * 200)],
     "adopt": [
         uuid4(),
         2,
@@ -437,11 +436,11 @@ STATEMENTS = {
         "AAAAAAAAAAA",
         None,
         "holder",
-        timedelta(minutes=10),
+        600,
         "",
         "",
     ],
-    "lease": [uuid4(), "AAAAAAAAAAA", "AAAAAAAAAAA", True, timedelta(minutes=1), timedelta(minutes=10), "client", None],
+    "lease": [uuid4(), "AAAAAAAAAAA", "AAAAAAAAAAA", True, 60, 600, "client", None],
     "rotate": [uuid4(), b"", b"", "AAAAAAAAAAA", True, "", "", ""],
     "patch": [uuid4(), '{"key": 1}', 16384],
     "increment": [uuid4(), "key", 1, 16384],

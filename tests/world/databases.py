@@ -27,6 +27,14 @@ async def drop_database(server_dsn: str, dsn: str) -> None:
     await connection.close()
 
 
+async def empty_tables(dsn: str) -> None:
+    """Make our tables as they were when they were made."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("delete from aiosess_sessions; delete from aiosess_logins")
+    await connection.execute("update aiosess_schema set revoked_at = default")
+    await connection.close()
+
+
 async def fill(pg: asyncpg.Connection, count: int) -> None:
     """Insert sessions of many users, whose ids are in the order of creation as those of logins are."""
     await pg.execute(

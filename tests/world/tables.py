@@ -122,7 +122,9 @@ async def _use_data(browser: Browser) -> None:
     await browser.post("/set/theme", json="dark")
     assert (await (await browser.get("/me")).json())["data"] == {"theme": "dark"}
     await browser.run(lambda sessions: sessions.remove_key("theme"))
-    assert (await (await browser.get("/me")).json())["data"] == {}
+    await browser.run(lambda sessions: sessions.update({"a": 1, "b": [None]}))
+    assert await browser.run(lambda sessions: sessions.increment("a", by=2)) == 3
+    assert (await (await browser.get("/me")).json())["data"] == {"a": 3, "b": [None]}
 
 
 async def _rotate(site: Site, browser: Browser, admin: asyncpg.Connection, table: str) -> None:

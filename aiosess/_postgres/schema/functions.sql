@@ -8,12 +8,15 @@
 -- A session is returned as JSON by the names of its columns, never as a value of the table's row type: a column more
 -- changes no signature, and a column of another type breaks no plan that a connection has kept. For the same reason no
 -- variable has a row type. A variable takes precedence over a column of its name, for a DBA may have added one.
+--
+-- Every function looks for what it calls in pg_catalog alone. Other roles may be allowed to create functions and operators in
+-- a schema of the search path, and one that fits better than PostgreSQL's own would run as the application.
 
 -- The trigger gives a row a higher revision with every UPDATE, whoever makes it: if the revision that a process holds is
 -- still that of the row, the row is unchanged. The revision follows the clock, so that a database that was restored from a
 -- backup does not use a number again that once stood for other content.
 create or replace function {schema}.aiosess_next_revision() returns trigger
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     new.revision := greatest(old.revision + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint);
     return new;
@@ -49,7 +52,7 @@ create or replace function {schema}.aiosess_authenticate(
     excused timestamptz[]
 )
 returns table (outcome text, session jsonb)
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 declare
     user_revoked_at timestamptz;
@@ -140,7 +143,7 @@ $$;
 -- record has no session: it tells when this was, and when the user's sessions were revoked the time before.
 create or replace function {schema}.aiosess_revoke_user(for_user text, kept_id uuid)
 returns table (revoked_at timestamptz, earlier_at timestamptz, session jsonb)
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 begin
     insert into {schema}.aiosess_logins as l (user_id, seen_at, revoked_at)
@@ -160,7 +163,7 @@ $$;
 -- logins that run now and stops the next ones until they can see the new instant: a login takes its own lock on this table
 -- before it reads the instant.
 create or replace function {schema}.aiosess_begin_revoke_all(out revoked_at timestamptz, out earlier_at timestamptz)
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 begin
     lock table {schema}.aiosess_logins in exclusive mode;
@@ -172,7 +175,7 @@ $$;
 -- Drop all sessions at once, however many there are. Returns false if the role may not do that, if somebody reads the whole
 -- table (a dump) and every request would have to wait behind us, or if a table of the application refers to this one.
 create or replace function {schema}.aiosess_truncate_sessions() returns boolean
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     perform set_config('lock_timeout', '200ms', true);
     truncate {schema}.aiosess_sessions;

@@ -35,7 +35,7 @@ async def prepare(database: Database, schema: str, *, migrate: bool) -> None:
             return problem
         try:
             async with connection.transaction():
-                await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+                await connection.execute("select pg_catalog.pg_advisory_xact_lock($1::bigint)", _LOCK)
                 # If the migration has to wait for a table (behind a dump, say), requests queue up behind it. So it
                 # gives up after a second, and the application tries again later.
                 await connection.execute("set local lock_timeout = '1s'")

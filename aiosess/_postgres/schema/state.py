@@ -21,6 +21,7 @@ class State:
             are there.
         version: The version of the tables, if they have one.
         compatible_from: A library made for this version of the tables, or for a later one, may use them.
+        stranger: A role that owns some of it, and has no business here.
 
     """
 
@@ -30,16 +31,19 @@ class State:
     is_whole: bool
     version: int | None
     compatible_from: int
+    stranger: str | None
 
     @property
     def can_be_migrated(self) -> bool:
         """Whether there is nothing yet, or tables of an older version."""
+        if self.stranger is not None:
+            return False
         return not self.has_tables if self.version is None else self.version < VERSION
 
 
 async def look(connection: Connection, schema: str) -> State:
     """Find out what is in a schema."""
-    (objects,) = await connection.fetch(read_sql("sql/objects.sql", schema), column_names())
+    (objects,) = await connection.fetch(read_sql("sql/objects.sql", schema), f"{{{','.join(column_names())}}}")
     versions = await connection.fetchrow(read_sql("sql/version.sql", schema)) if objects["is_released"] else None
     version, compatible_from = versions or (None, 0)
     return State(
@@ -49,11 +53,23 @@ async def look(connection: Connection, schema: str) -> State:
         is_whole=objects["is_whole"],
         version=version,
         compatible_from=compatible_from,
+        stranger=objects["stranger"],
     )
 
 
 def problem_of(state: State, schema: str) -> str | None:
     """Say why this library cannot use what there is and what to do, or None if it can."""
+    if state.stranger is None:
+        return _misfit(state, schema)
+    return (
+        f"tables or functions in the schema {schema!r} whose names begin with aiosess_ belong to the role "
+        f"{state.stranger!r}, who could read the sessions or act as the application: drop them or give them to the "
+        "owner of the schema, and let nobody else create objects there (best is a schema of its own: schema=…)"
+    )
+
+
+def _misfit(state: State, schema: str) -> str | None:
+    """Say what is absent, incomplete, too old or too new."""
     if not state.is_released:
         return (
             f"the aiosess tables in the schema {schema!r} were made before the first release and cannot be upgraded: "

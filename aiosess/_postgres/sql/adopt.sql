@@ -15,15 +15,18 @@ set
     promoted_ip = $10::text,
     promoted_user_agent = $11::text,
     retired = (
-        select coalesce(jsonb_agg(r.entry order by r.place), '[]'::jsonb)
-        from jsonb_array_elements(
-            s.retired || jsonb_build_array(jsonb_build_array(s.token_id, extract(epoch from now())))
+        select coalesce(pg_catalog.jsonb_agg(r.entry order by r.place), '[]'::jsonb)
+        from pg_catalog.jsonb_array_elements(
+            s.retired || pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(s.token_id, extract(epoch from now())))
         ) with ordinality r (entry, place)
         where
-            r.place > jsonb_array_length(s.retired) + 1 - $5::int
+            r.place > pg_catalog.jsonb_array_length(s.retired) + 1 - $5::int
             -- Retired tokens of earlier versions matter only while one may still arrive late. Those of this version all
             -- matter: a token that we forget would pass for a sibling again.
-            and (s.version = $2::int or to_timestamp((r.entry ->> 1)::float8) > now() - $9::interval)
+            and (
+                s.version = $2::int
+                or pg_catalog.to_timestamp((r.entry ->> 1)::float8) > now() - pg_catalog.make_interval(secs => $9::float8)
+            )
     )
 where
     s.id = $1::uuid and s.expires_at > now()

@@ -12,13 +12,13 @@ from
         new_device_type => $8::text,
         new_fingerprint => $9::text,
         new_data => $10::text::jsonb,
-        new_idle_timeout => $11::interval,
-        new_absolute_timeout => $12::interval,
+        new_idle_timeout => pg_catalog.make_interval(secs => $11::float8),
+        new_absolute_timeout => pg_catalog.make_interval(secs => $12::float8),
         new_remember => $13::boolean,
-        began_ago => $14::interval,
+        began_ago => pg_catalog.make_interval(secs => $14::float8),
         earlier_id => $15::uuid,
         presented_id => $16::uuid,
         cap => $17::int,
-        excused => $18::timestamptz[]
+        excused => $18::text::timestamptz[]
     ) a,
-    jsonb_to_record(a.session) s ({column_types})
+    pg_catalog.jsonb_to_record(a.session) s ({column_types})

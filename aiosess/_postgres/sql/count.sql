@@ -1,2 +1,2 @@
 -- How many sessions are live.
-select count(*) from {schema}.aiosess_sessions s where s.expires_at > now()
+select pg_catalog.count(*) from {schema}.aiosess_sessions s where s.expires_at > now()

@@ -1,2 +1,2 @@
 -- The name of the database, for the question that the command line asks.
-select current_database() as name
+select pg_catalog.current_database() as name

@@ -5,13 +5,16 @@ update {schema}.aiosess_sessions s
 set
     mint_until = greatest(
         s.mint_until,
-        now() + $5::interval * case
+        now() + pg_catalog.make_interval(secs => $5::float8 * case
             when $4::boolean then 1
-            when s.leased_for = $3::text then power(2, s.leased_often + 1)
+            when s.leased_for = $3::text then pg_catalog.power(2, s.leased_often + 1)
             else 2
-        end
+        end)
     ),
-    holder_until = greatest(s.holder_until, now() + case when $4::boolean then $6::interval else $5::interval end),
+    holder_until = greatest(
+        s.holder_until,
+        now() + pg_catalog.make_interval(secs => case when $4::boolean then $6::float8 else $5::float8 end)
+    ),
     leased_to = $7::text,
     leased_for = $3::text,
     leased_often = case when s.leased_for = $3::text then s.leased_often else 0 end + (not $4::boolean)::int

@@ -1,7 +1,7 @@
 -- One page of a user's live sessions, and what tally.sql tells of them. One session comes first (null: none), then the most
 -- recently active ones. Only the columns that order them are sorted; the few rows of the page are read by primary key.
 with tally as (
-    select count(*) as total, greatest(least(max(s.created_at), '9999-12-31'), '0001-01-02') as newest_at
+    select pg_catalog.count(*) as total, greatest(least(pg_catalog.max(s.created_at), '9999-12-31'), '0001-01-02') as newest_at
     from {schema}.aiosess_sessions s
     where s.user_id = $1::text and s.expires_at > now()
 ),

@@ -4,5 +4,5 @@ set data = s.data || $2::text::jsonb
 where
     s.id = $1::uuid
     and s.expires_at > now()
-    and octet_length((s.data || $2::text::jsonb)::text) <= $3::int
+    and pg_catalog.octet_length((s.data || $2::text::jsonb)::text) <= $3::int
 returning {columns}, now()

@@ -3,4 +3,4 @@
 select r.revoked_at, nullif(r.earlier_at, '-infinity'), {columns}, now()
 from
     {schema}.aiosess_revoke_user(for_user => $1::text, kept_id => $2::uuid) r,
-    jsonb_to_record(r.session) s ({column_types})
+    pg_catalog.jsonb_to_record(r.session) s ({column_types})

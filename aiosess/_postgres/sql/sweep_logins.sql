@@ -2,7 +2,7 @@
 delete from {schema}.aiosess_logins l
 where l.ctid = any(array(
     select o.ctid from {schema}.aiosess_logins o
-    where greatest(o.seen_at, o.revoked_at) < now() - interval '1 day'
+    where greatest(o.seen_at, o.revoked_at) < now() - interval '24 hours'
     limit $1::int
     for update skip locked
 ))

@@ -2,7 +2,7 @@
 -- left out: a lost mark is harmless, but two statements that wait for each other are not.
 with free as (
     select s.id from {schema}.aiosess_sessions s
-    where s.id = any($1::uuid[]) and s.expires_at > now()
+    where s.id = any($1::text::uuid[]) and s.expires_at > now()
     order by s.id
     for no key update skip locked
 )
@@ -19,7 +19,7 @@ set
 from (
     -- A process whose clock is ahead prolongs no session.
     select m.id, least(m.at, now()) as at, m.is_activity, m.settled_id
-    from unnest($1::uuid[], $2::timestamptz[], $3::boolean[], $4::text[]) m (id, at, is_activity, settled_id)
+    from unnest($1::text::uuid[], $2::text::timestamptz[], $3::text::boolean[], $4::text::text[]) m (id, at, is_activity, settled_id)
 ) t
 join free f on f.id = t.id
 where s.id = t.id
