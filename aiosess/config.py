@@ -153,7 +153,12 @@ class SessionConfig:
     """
 
     audience: str = "aiosess"
-    """Names the application in its tokens; applications that share a secret must differ here (ASVS 5.0, 9.2.3)."""
+    """
+    Names the application in its tokens; applications that share a secret must differ here (ASVS 5.0, 9.2.3).
+
+    The tables remember the audience that used them first, and one ``schema`` serves one audience: two applications with
+    tables in common would share their users. Those that do share their users share the audience.
+    """
 
     schema: str = "public"
     """The PostgreSQL schema of the tables."""
@@ -166,6 +171,12 @@ class SessionConfig:
 
     pool_size: int = 10
     """The most connections of the pool that ``setup(dsn=…)`` makes; all checks together use one of them."""
+
+    statement_cache_size: int = 100
+    """
+    How many prepared statements a connection of that pool keeps; 0 behind PgBouncer before version 1.21, or another
+    pooler that keeps no prepared statements in transaction mode.
+    """
 
     sweep_interval: timedelta = timedelta(hours=1)
     """How often aiosess deletes expired rows."""
@@ -183,8 +194,9 @@ class SessionConfig:
         """Check each option, then the options that depend on each other."""
         for option in _SPANS:
             _check_span(option, getattr(self, option), zero_is_allowed=option == "max_staleness")
-        for option in _COUNTS:
-            _check_count(option, getattr(self, option), none_is_allowed=option == "max_sessions_per_user")
+        for option, least in _COUNTS.items():
+            if option != "max_sessions_per_user" or self.max_sessions_per_user is not None:
+                _check_count(option, getattr(self, option), least)
         for option, pattern in _NAMES.items():
             _check_name(option, getattr(self, option), pattern)
         for option, choices in _CHOICES.items():
@@ -293,7 +305,14 @@ _SPANS: Final = (
     "store_timeout",
     "sweep_interval",
 )
-_COUNTS: Final = ("max_sessions_per_user", "max_data_bytes", "max_held_sessions", "pool_size")
+# The least value of each number.
+_COUNTS: Final = {
+    "max_sessions_per_user": 1,
+    "max_data_bytes": 1,
+    "max_held_sessions": 1,
+    "pool_size": 1,
+    "statement_cache_size": 0,
+}
 _NAMES: Final = {"cookie_name": _COOKIE_NAME, "schema": _IDENTIFIER, "audience": _AUDIENCE}
 _CHOICES: Final = {"fingerprint": get_args(Fingerprint), "cookie_samesite": get_args(SameSite)}
 _SWITCHES: Final = ("insecure_cookies", "migrate", "no_store_when_signed_in")
@@ -319,13 +338,11 @@ def _check_span(option: str, value: object, *, zero_is_allowed: bool) -> None:
         _refuse(option, "must be positive")
 
 
-def _check_count(option: str, value: object, *, none_is_allowed: bool) -> None:
-    if value is None and none_is_allowed:
-        return
+def _check_count(option: str, value: object, least: int) -> None:
     if type(value) is not int:  # isinstance() would accept True
         _refuse(option, f"must be an int, not {type(value).__name__}")
-    if value < 1:
-        _refuse(option, "must be at least 1")
+    if value < least:
+        _refuse(option, f"must be at least {least}")
     if value > _LARGEST_COUNT:
         _refuse(option, f"must be at most {_LARGEST_COUNT}")
 

@@ -169,7 +169,7 @@ async def open_store(dsn: str, config: SessionConfig | None = None) -> AsyncIter
 
     Args:
         dsn: Where PostgreSQL is.
-        config: The options; ``schema``, ``store_timeout`` and ``pool_size`` matter here.
+        config: The options; ``schema``, ``store_timeout``, ``pool_size`` and ``statement_cache_size`` matter here.
 
     Raises:
         SchemaMismatch: the tables are absent, incomplete, older or newer than this library's.
@@ -180,7 +180,7 @@ async def open_store(dsn: str, config: SessionConfig | None = None) -> AsyncIter
     database = Database(options, signals)
     try:
         await database.connect(dsn)
-        await schema.prepare(database, options.schema, migrate=False)
+        await schema.prepare(database, options.schema, migrate=False, audience=None)
         statements = Statements(database, options.schema)
         yield SessionStore(statements, Endings(statements, signals, options))
     finally:

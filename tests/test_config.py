@@ -21,7 +21,7 @@ SPANS = (
     *("idle_timeout", "absolute_timeout", "touch_interval", "rotate_every", "rotation_overlap", "late_window"),
     *("max_staleness", "store_timeout", "sweep_interval", "browser_session_idle_timeout"),
 )
-COUNTS = ("max_sessions_per_user", "max_data_bytes", "max_held_sessions", "pool_size")
+COUNTS = ("max_sessions_per_user", "max_data_bytes", "max_held_sessions", "pool_size", "statement_cache_size")
 NAMES = ("cookie_name", "schema", "audience")
 CHOICES = ("fingerprint", "cookie_samesite")
 SWITCHES = ("insecure_cookies", "migrate", "no_store_when_signed_in")
@@ -117,11 +117,15 @@ def test_span_is_positive(option: str) -> None:
 @pytest.mark.threat("DOS-01")
 @pytest.mark.parametrize("option", COUNTS)
 def test_count_fits_the_database(option: str) -> None:
-    """A count is from 1 to the largest int that a query can carry."""
+    """A count is from 1 to the largest int that a query can carry; a cache may also hold nothing."""
     for value in (1, 2**31 - 1):
         assert getattr(SessionConfig().with_options({option: value}), option) == value
-    for value in (0, -1, 2**31, 10**30):
+    for value in (-1, 2**31, 10**30):
         assert_refused(option, **{option: value})
+    if option == "statement_cache_size":
+        assert SessionConfig(statement_cache_size=0).statement_cache_size == 0
+    else:
+        assert "at least 1" in assert_refused(option, **{option: 0})
 
 
 def test_cap_may_be_absent() -> None:

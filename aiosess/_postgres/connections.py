@@ -29,6 +29,7 @@ class Connections:
 
     Attributes:
         pool: The pool, once there is one.
+        are_ours: Whether the pool is our own.
         doubt: Which connections have to show that they answer before they are handed out.
 
     """
@@ -37,9 +38,11 @@ class Connections:
         """Have no pool yet."""
         self.pool: Pool | None = None
         self.doubt = Doubt()
-        self._ours = False
+        self.are_ours = False
+        self._begins_with: str | None = None
         self._deadline = config.store_timeout.total_seconds()
         self._pool_size = config.pool_size
+        self._cache_size = config.statement_cache_size
         self._given_back: set[asyncio.Task[None]] = set()
 
     def use(self, pool: object) -> None:
@@ -53,7 +56,7 @@ class Connections:
         if not isinstance(pool, Pool):
             message = "pool: the application holds no asyncpg.Pool under this key when it starts"
             raise ConfigError(message)
-        self.pool, self._ours = pool, False
+        self.pool, self.are_ours = pool, False
 
     async def connect(self, dsn: str) -> None:
         """
@@ -75,13 +78,25 @@ class Connections:
             reset=_leave_as_it_is,
             # By default a connection is replaced after 50,000 queries; each one that ends makes us forget what we hold.
             max_queries=2**31,
+            statement_cache_size=self._cache_size,
         )
-        self._ours = True
+        self.are_ours = True
 
     async def _connect_anew(self, dsn: str, **options: Any) -> RawConnection:  # noqa: ANN401 - asyncpg.connect()'s
-        connection = await self._hosts.connect(dsn, **options)
+        try:
+            connection = await self._hosts.connect(dsn, **options)
+        except ValueError as error:  # its text may hold a part of the password
+            raise asyncpg.ClientConfigurationError(type(error).__name__) from None
+        if self._begins_with is not None:
+            await connection.execute(self._begins_with)
         self.doubt.note_answer(connection.get_server_pid())
         return connection
+
+    async def begin_with(self, statement: str) -> None:
+        """Run a statement on each connection that the pool makes from now on, unless the pool is the application's."""
+        if self.are_ours:
+            self._begins_with = statement
+            await self.expire()
 
     @property
     def has_room(self) -> bool:
@@ -90,7 +105,7 @@ class Connections:
 
     async def close(self) -> None:
         """Close the pool if it is ours; statements that still run may fail."""
-        if self._ours and self.pool is not None:
+        if self.are_ours and self.pool is not None:
             try:
                 async with asyncio.timeout(self._deadline):
                     await self.pool.close()

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from aiosess._postgres.reasons import reason_of
 from aiosess.errors import StoreUnavailable
 
 log = logging.getLogger("aiosess")
@@ -131,11 +132,12 @@ class Outage:
 
 
 def describe(error: BaseException) -> str:
-    """Name an error without its text, which may repeat what was asked for."""
-    state = getattr(error, "sqlstate", None)
-    return f"{type(error).__name__} {state}" if state else type(error).__name__
+    """Name an error without its text, which may repeat what was asked for; and the mistake behind it, if it is one."""
+    state, reason = getattr(error, "sqlstate", None), reason_of(error)
+    name = f"{type(error).__name__} {state}" if state else type(error).__name__
+    return f"{name}: {reason}" if reason else name
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:
     """Return the error that an application sees."""
-    return StoreUnavailable(f"the session store does not answer ({describe(error)})")
+    return StoreUnavailable(reason_of(error) or f"the session store does not answer ({describe(error)})")

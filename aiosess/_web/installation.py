@@ -108,7 +108,7 @@ class Installation:
         try:
             await self._prepare()
         except StoreUnavailable as error:
-            log.error("aiosess: %s; sessions are unavailable until it does; trying again every second", error)  # noqa: TRY400 - a traceback says no more
+            log.error("aiosess: %s; sessions are unavailable until then; trying again every second", error)  # noqa: TRY400 - a traceback says no more
             tasks.append(asyncio.create_task(self._prepare_later()))
         except BaseException:
             # aiohttp does not clean up what did not start.
@@ -139,7 +139,8 @@ class Installation:
             self.database.use(app.get(source) if isinstance(source, web.AppKey) else source)
 
     async def _prepare(self) -> None:
-        await schema.prepare(self.database, self._config.schema, migrate=self._config.migrate)
+        config = self._config
+        await schema.prepare(self.database, config.schema, migrate=config.migrate, audience=config.audience)
 
     async def _prepare_later(self) -> None:
         """Go on trying when the server was down at start-up; a wrong schema may still be put right by a DBA."""
@@ -151,7 +152,7 @@ class Installation:
             await self._prepare()
         except StoreUnavailable:
             return False
-        except SchemaMismatch as error:
+        except (SchemaMismatch, ConfigError) as error:
             log.critical("aiosess: %s; sessions are unavailable until then", error)
             return False
         log.warning("aiosess: PostgreSQL answers; sessions are available")

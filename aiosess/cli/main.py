@@ -19,19 +19,6 @@ __all__ = ("main",)
 DSN_VARIABLES: Final = ("AIOSESS_DSN", "DATABASE_URL")
 INTERRUPTED: Final = 130  # 128 + SIGINT, the exit code that shells use
 
-# Common mistakes, by the name of the exception, because only _postgres imports asyncpg. No message repeats the DSN: in
-# an invalid one, any part may be the password.
-_REASONS: Final = {
-    "ClientConfigurationError": "the DSN is not valid: write it like postgresql://user@host:5432/database",
-    "ValueError": "the DSN is not valid: write it like postgresql://user@host:5432/database",
-    "gaierror": "the DSN's host is not known",
-    "ConnectionRefusedError": "nothing listens at the DSN's host and port: the connection was refused",
-    "FileNotFoundError": "nothing listens in the DSN's folder: is the server running?",
-    "InvalidCatalogNameError": "the server does not have the DSN's database",
-    "InvalidPasswordError": "the server refused the DSN's user or password",
-    "InvalidAuthorizationSpecificationError": "the server refused the DSN's user or password",
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; on failure, print the reason to stderr and exit with 1 (130 after Ctrl-C)."""
@@ -51,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\naiosess: {outcome}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except (SessionError, ValueError) as error:
-        sys.exit(f"aiosess: {_explain(error)}")
+        sys.exit(f"aiosess: {error}")
     print("Everybody is signed out.")
 
 
@@ -97,9 +84,3 @@ def _host(dsn: str) -> str:
     parts = urlsplit(dsn)
     host = parse_qs(parts.query).get("host", [os.environ.get("PGHOST", "this machine")])
     return parts.netloc.rpartition("@")[2] or host[0]
-
-
-def _explain(error: Exception) -> str:
-    """Return the reason of an error, in plain words for a common mistake."""
-    cause = error.__cause__ or error.__context__ or error
-    return _REASONS.get(type(cause).__name__, str(error))

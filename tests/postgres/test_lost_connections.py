@@ -107,7 +107,7 @@ async def test_a_database_that_is_away_counts_as_down(
         browser = await (await site.browser()).login("alice")
         await rename(server, name, f"{name}_away")
         assert (await browser.get("/me")).status == 503
-        assert DOWN.format("InvalidCatalogNameError 3D000") in caplog.text
+        assert DOWN.format("InvalidCatalogNameError 3D000: the server does not have the DSN's database") in caplog.text
         await rename(server, f"{name}_away", name)
 
         async def is_in() -> bool:

@@ -84,7 +84,7 @@ def configure(folder: Path, dsn: str, port: int) -> list[str | Path]:
 
 def ways() -> list[str]:
     """Return the ways that the installed PgBouncer allows: our pool names prepared statements."""
-    allowed = ["statement_cache_size=0"]
+    allowed = ["statement_cache_size=0", "our pool, statement_cache_size=0"]
     if shutil.which("pgbouncer") is not None and version() >= PREPARES:
         allowed.append("our pool")
     return allowed
@@ -113,6 +113,8 @@ async def bounced(dsn: str, settings: str) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
         if settings == "our pool":
             yield await stack.enter_async_context(visit(make_app(dsn)))
+        elif settings == "our pool, statement_cache_size=0":
+            yield await stack.enter_async_context(visit(make_app(dsn, statement_cache_size=0)))
         else:
             pool = asyncpg.create_pool(dsn, min_size=0, max_size=10, statement_cache_size=0)
             pool = await stack.enter_async_context(pool)

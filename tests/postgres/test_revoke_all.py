@@ -302,7 +302,10 @@ def test_interrupt_later_promises_nothing(
     assert capsys.readouterr().err == "\naiosess: interrupted: sessions may or may not have ended\n"
 
 
-NOT_VALID = "aiosess: the DSN is not valid: write it like postgresql://user@host:5432/database\n"
+NOT_VALID = (
+    "aiosess: dsn: the DSN is not valid, or a file that it needs is absent: write it like "
+    "postgresql://user@host:5432/database\n"
+)
 
 
 @pytest.mark.parametrize(

@@ -332,7 +332,7 @@ async def test_setup_in_a_sub_application_only(dsn: str) -> None:
 async def test_parent_and_sub_application_with_a_setup_each(dsn: str) -> None:
     """Each has its own sessions under its own cookie, also within one browser, and neither touches the other's."""
     app = make_app(dsn, cookie_name="site")
-    app.add_subapp("/sub/", make_app(dsn, cookie_name="sub", audience="sub"))
+    app.add_subapp("/sub/", make_app(dsn, cookie_name="sub", audience="sub", schema="sub"))
     async with visit(app) as site:
         browser = await site.browser()
         (cookie,) = set_cookies(await browser.post("/login/alice"))

@@ -31,7 +31,7 @@ async def empty_tables(dsn: str) -> None:
     """Make our tables as they were when they were made."""
     connection = await asyncpg.connect(dsn)
     await connection.execute("delete from aiosess_sessions; delete from aiosess_logins")
-    await connection.execute("update aiosess_schema set revoked_at = default")
+    await connection.execute("update aiosess_schema set revoked_at = default, audience = default")
     await connection.close()
 
 

@@ -9,6 +9,7 @@ import asyncpg
 
 from aiosess._postgres.connections import Connection
 from aiosess._postgres.database import Database
+from aiosess._postgres.schema.fitness import require_fit
 from aiosess._postgres.schema.scripts import COMPATIBLE_FROM, VERSION, steps
 from aiosess._postgres.schema.state import look, problem_of
 from aiosess._postgres.sql_files import read_sql
@@ -18,13 +19,14 @@ from aiosess.errors import SchemaMismatch
 _LOCK = 0x61696F73657373
 
 
-async def prepare(database: Database, schema: str, *, migrate: bool) -> None:
+async def prepare(database: Database, schema: str, *, migrate: bool, audience: str | None = None) -> None:
     """
-    Bring the tables to this library's version, or check that it can use them.
+    Bring the tables to this library's version, or check that it can use them, and claim them for an audience (or None).
 
     Raises:
+        ConfigError: aiosess cannot work with this server or this pool.
         SchemaMismatch: the tables are absent or older (without ``migrate``, or with a role that may not), incomplete,
-            too new, or older than the first release.
+            too new, or older than the first release; or they hold the sessions of another audience.
         StoreUnavailable: PostgreSQL does not answer.
 
     """
@@ -44,9 +46,32 @@ async def prepare(database: Database, schema: str, *, migrate: bool) -> None:
             return f"{problem} with a role that may"
         return problem_of(await look(connection, schema), schema)
 
+    await require_fit(database)
     problem = await database.run(work)
+    if problem is None and audience is not None:
+        problem = await database.run(lambda connection: _claim(connection, schema, audience))
     if problem is not None:
         raise SchemaMismatch(problem)
+
+
+async def _claim(connection: Connection, schema: str, audience: str) -> str | None:
+    """
+    Note that the tables hold this audience's sessions; say it, if they hold another one's.
+
+    Two applications with one table would share their users: number 1 of the customers could end the sessions of number
+    1 of the staff.
+    """
+    owner = await connection.fetchval(read_sql("sql/audience.sql", schema))
+    if owner is None:
+        await connection.execute(read_sql("sql/claim_audience.sql", schema), audience)
+        owner = await connection.fetchval(read_sql("sql/audience.sql", schema))
+    if owner == audience:
+        return None
+    return (
+        f"the tables in the schema {schema!r} hold the sessions of the audience {owner!r}, not {audience!r}: give this "
+        "application a schema of its own (schema=…); only applications that share their users share the audience. To "
+        "rename it, set aiosess_schema.audience to null"
+    )
 
 
 async def _migrate(connection: Connection, schema: str) -> None:

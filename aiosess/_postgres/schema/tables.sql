@@ -7,6 +7,8 @@ create table {schema}.aiosess_schema (
     version int not null,
     -- A library that was made for this version of the tables, or for a later one, may use them.
     compatible_from int not null,
+    -- Whose users the sessions belong to (the option of that name); the first application to start writes it here.
+    audience text,
     -- When a process last took the sweep of expired rows.
     swept_at timestamptz not null default '-infinity',
     -- When everybody was last signed out: a login that was under way then does not count.

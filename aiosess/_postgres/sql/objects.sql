@@ -19,6 +19,13 @@ select
         where a.attrelid = pg_catalog.to_regclass('{schema}.aiosess_sessions')::oid and not a.attisdropped
     )
     and exists (
+        select from pg_attribute a
+        where
+            a.attrelid = pg_catalog.to_regclass('{schema}.aiosess_schema')::oid
+            and a.attname = 'audience'
+            and not a.attisdropped
+    )
+    and exists (
         select from pg_trigger t
         where
             t.tgrelid = pg_catalog.to_regclass('{schema}.aiosess_sessions')::oid
