@@ -66,8 +66,9 @@ class EmbeddedPostgres:
             server does not start; the message repeats the server's.
     """
 
+    bin = _INSTALLED / "bin"
+
     def __init__(self, directory: Path | str, *, settings: Mapping[str, str] = MappingProxyType({})) -> None:
-        self.bin = _INSTALLED / "bin"
         self.directory = Path(directory).expanduser().resolve()
         self._data = self.directory / "data"
         self._account = _account(self._data) if os.geteuid() == 0 else None
