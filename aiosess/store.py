@@ -7,7 +7,7 @@ An application has the store as ``app[aiosess.STORE]``; a script or a command op
 import json
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from aiosess._postgres import schema
@@ -24,6 +24,9 @@ from aiosess.session import Session, SessionPage, Tally
 __all__ = ("SessionStore", "open_store")
 
 
+LONGEST_LIST: Final = 1000  # sessions; page_for_user() leads to the others
+
+
 class SessionStore:
     """The sessions of all users, for work outside a request: ``app[aiosess.STORE]``."""
 
@@ -37,16 +40,16 @@ class SessionStore:
         """The database's clock."""
         return self._statements.clock
 
-    async def list_for_user(self, user_id: str) -> list[Session]:
+    async def list_for_user(self, user_id: str, *, limit: int = LONGEST_LIST) -> list[Session]:
         """
-        Return a user's live sessions, most recently active first.
+        Return a user's live sessions, most recently active first, and no more than ``limit``.
 
         Raises:
             InvalidData: the user id is not text, empty, or holds NUL.
             StoreUnavailable: PostgreSQL does not answer.
 
         """
-        records = await self._statements.fetch_timed("list_for_user", check_user_id(user_id))
+        records = await self._statements.fetch_timed("list_for_user", check_user_id(user_id), limit)
         return _sessions(record[:-1] for record in records)
 
     async def page_for_user(

@@ -1,5 +1,6 @@
 """How sessions end by decision, one or many at once, and how rows whose time is up are swept."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,6 +14,9 @@ from aiosess.errors import SessionNotFound
 
 SWEEP_BATCH: Final = 1000
 REVOKE_BATCH: Final = 10_000
+# Of one user's sessions: reading so many rows and making their events stops the loop for some 20 ms.
+USER_BATCH: Final = 500
+LOGINS_BATCH: Final = 10_000
 _BEFORE_ALL = UUID(int=0)
 
 
@@ -44,13 +48,21 @@ class Endings:
 
     @carried_through
     async def revoke_user(self, user_id: str, kept_id: UUID | None, reason: events.Reason) -> int:
-        """End the sessions of a user but one (None: but none), logins under way included; return how many were live."""
-        first, *records = await self._statements.fetch("revoke_user", user_id, kept_id)
+        """
+        End the sessions of a user but one (None: but none), logins under way included; return how many were live.
+
+        A user may have very many, so they end in batches. When that was is noted first: a session that begins meanwhile
+        goes on.
+        """
+        first, *records = await self._statements.fetch("revoke_user", user_id, kept_id, USER_BATCH)
         self._statements.learn_time([first])
+        revoked_at = first[0]
         note_own(user_id, *first[:2])
-        for record in records:
-            self._tell_revoked(record[2:-1], reason)
-        return len(records)
+        ended = self._tell_all_revoked((record[2:-1] for record in records), reason)
+        while len(records) == USER_BATCH:
+            records = await self._statements.fetch_timed("revoke_user_more", user_id, kept_id, revoked_at, USER_BATCH)
+            ended += self._tell_all_revoked((record[:-1] for record in records), reason)
+        return ended
 
     @carried_through
     async def revoke_all(self) -> None:
@@ -76,9 +88,17 @@ class Endings:
             for row in read_rows(expired):
                 self._signals.happened.send(events.Expired.of(row, records[0]["read_at"]))
             await self._signals.caught_up()
-        while await self._statements.fetch("sweep_logins", SWEEP_BATCH):
-            pass
+        user_id = ""
+        while records := await self._statements.fetch("sweep_logins", user_id, LOGINS_BATCH):
+            user_id = records[0]["reached"]
         return swept
+
+    def _tell_all_revoked(self, records: Iterable[Any], reason: events.Reason) -> int:
+        """Announce the ends of many sessions; return how many."""
+        count = 0
+        for count, columns in enumerate(records, start=1):  # noqa: B007 - the last one is how many there were
+            self._tell_revoked(columns, reason)
+        return count
 
     def _tell_revoked(self, columns: Any, reason: events.Reason) -> UUID:  # noqa: ANN401 - a record's values
         """Announce the end of a session, and the event if its row can be read; return its id."""

@@ -468,6 +468,8 @@ class SessionManager:
         """
         Return the user's live sessions, most recently active first; the current one knows that it is.
 
+        No more than 1,000; ``page_my_sessions()`` leads to the others.
+
         Raises:
             NotAuthenticated: nobody is signed in.
             StoreUnavailable: PostgreSQL does not answer.

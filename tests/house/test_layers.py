@@ -246,7 +246,11 @@ def test_bad_cookies_are_no_errors() -> None:
 
 # CI
 
-PACKAGES = {"WebKitWebDriver": "webkit2gtk-driver", "Xvfb": "xvfb"}  # by program, where the names differ
+PACKAGES = {
+    "WebKitWebDriver": "webkit2gtk-driver",
+    "Xvfb": "xvfb",
+    "pg_lsclusters": "postgresql",
+}  # by program, where the names differ
 
 
 def test_ci_installs_the_programs_of_tests() -> None:

@@ -13,9 +13,9 @@ from aiosess.embedded import EmbeddedPostgres
 from tests.world.app import make_app
 from tests.world.site import visit
 from tests.world.tables import migrate
-from tests.world.wrong_clock import PROGRAM, wrong_clock
+from tests.world.wrong_clock import wrong_clock
 
-pytestmark = pytest.mark.needs(PROGRAM)
+pytestmark = pytest.mark.needs("faketime")
 
 HALF_A_DAY_BEFORE = {
     "summer time begins": datetime(2027, 3, 27, 12, tzinfo=UTC),

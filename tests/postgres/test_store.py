@@ -475,7 +475,7 @@ async def test_statements_of_the_request_path_use_the_primary_key(
 async def test_lists_of_a_user_use_the_index(large: tuple[asyncpg.Pool, asyncpg.Connection]) -> None:
     """A user's sessions among 50,000 are found by the index on user_id."""
     _, pg = large
-    plan = await pg.fetch(f"explain {statement('list_for_user', 'public')}", "user1")
+    plan = await pg.fetch(f"explain {statement('list_for_user', 'public')}", "user1", 1000)
     text = "\n".join(record[0] for record in plan)
     assert "aiosess_sessions_user_id" in text
     assert "Seq Scan" not in text

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from aiosess import SchemaMismatch, schema_sql
+from aiosess._postgres.endings import USER_BATCH
 from aiosess._postgres.statements import statement
 from tests.world.ageing import age
 from tests.world.app import make_app
@@ -38,6 +39,16 @@ async def use_the_rest(site: Site, admin: asyncpg.Connection) -> None:
     await browser.run(lambda sessions: sessions.rotate())
     await age(admin, 3600, table=table)
     assert (await site.present(old)).user is None
+    await (await site.browser()).login("alan")
+    await admin.execute(
+        """
+        insert into public.aiosess_sessions
+        select (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid()))).*
+        from public.aiosess_sessions s, generate_series(1, $1) where s.user_id = 'alan'
+        """,
+        USER_BATCH,
+    )
+    assert await site.store.revoke_user("alan") == USER_BATCH + 1
     first = await (await site.browser()).login("grace")
     for _ in range(2):
         await (await site.browser()).login("grace")

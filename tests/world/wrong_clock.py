@@ -1,11 +1,13 @@
-"""Programs whose clock is wrong: Debian's libfaketime stands between them and the kernel's clock."""
+"""
+Programs whose clock is wrong: Debian's libfaketime stands between them and the kernel's clock.
+
+A test that uses it needs the program "faketime", which is of the same package.
+"""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-PROGRAM = "faketime"  # of the package; a test says that it needs it
 
 
 @contextmanager

@@ -104,7 +104,8 @@ begin
 
     -- A sign-in without the browser's cookie (a callback by a cross-site POST, a browser that was closed, a double click)
     -- leaves a session behind that nobody uses. Such orphans go first, so that they push out no device in use: sessions that
-    -- were never presented, then those that the client of this login used last, then the least recently active.
+    -- were never presented, then those that the client of this login used last, then the least recently active. After a lower
+    -- cap was set, a user may have many more than it: each login ends some of them, lest it takes too long.
     if others >= cap then
         return query
             delete from {schema}.aiosess_sessions s
@@ -118,6 +119,7 @@ begin
                     o.last_active_at desc,
                     o.id desc
                 offset cap - 1
+                limit 500
             )
             returning 'evicted'::text, to_jsonb(s);
     end if;
@@ -139,9 +141,10 @@ begin
 end
 $$;
 
--- End all live sessions of a user except one (null: without exception), and those whose login is under way. The first
--- record has no session: it tells when this was, and when the user's sessions were revoked the time before.
-create or replace function {schema}.aiosess_revoke_user(for_user text, kept_id uuid)
+-- Note that a user's sessions are revoked, those whose login is under way too, and end the live ones except one (null:
+-- without exception), but no more than at_most: a user may have very many. The first record has no session: it tells when
+-- this was, and when the user's sessions were revoked the time before.
+create or replace function {schema}.aiosess_revoke_user(for_user text, kept_id uuid, at_most int)
 returns table (revoked_at timestamptz, earlier_at timestamptz, session jsonb)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
@@ -154,7 +157,13 @@ begin
 
     return query
         delete from {schema}.aiosess_sessions s
-        where s.user_id = for_user and s.id is distinct from kept_id and s.expires_at > now()
+        where
+            s.id in (
+                select o.id from {schema}.aiosess_sessions o
+                where o.user_id = for_user and o.id is distinct from kept_id and o.expires_at > now()
+                limit at_most
+            )
+            and s.expires_at > now()
         returning revoked_at, earlier_at, to_jsonb(s);
 end
 $$;

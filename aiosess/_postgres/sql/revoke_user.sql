@@ -2,5 +2,5 @@
 -- no session.
 select r.revoked_at, nullif(r.earlier_at, '-infinity'), {columns}, now()
 from
-    {schema}.aiosess_revoke_user(for_user => $1::text, kept_id => $2::uuid) r,
+    {schema}.aiosess_revoke_user(for_user => $1::text, kept_id => $2::uuid, at_most => $3::int) r,
     pg_catalog.jsonb_to_record(r.session) s ({column_types})
