@@ -23,6 +23,8 @@ import aiosess
 from aiosess.embedded import EmbeddedPostgres
 from bench.site import SECRET
 
+Client = TestClient[web.Request, web.Application]
+
 USER = "ada"
 
 FILL = """

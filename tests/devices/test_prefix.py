@@ -45,7 +45,12 @@ async def nginx(port: int, *, upstream: str) -> AsyncIterator[ClientSession]:
         try:
 
             async def listens() -> bool:
-                return (folder / "socket").exists()
+                try:
+                    _, writer = await asyncio.open_unix_connection(folder / "socket")
+                except OSError:
+                    return False
+                writer.close()
+                return True
 
             await eventually(listens)
             connector = UnixConnector(str(folder / "socket"))

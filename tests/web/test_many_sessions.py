@@ -81,7 +81,7 @@ async def test_session_that_begins_meanwhile_goes_on(
     """A login that begins between two batches keeps its session."""
     site, _ = crowd
     await copy(pg, MANY - 1)
-    # Sessions of logins that began after the revocation was noted; the first batch, which is that moment, may meet some.
+    # Sessions of logins that began after the revocation was noted; the first batch is that moment and may meet some.
     await pg.execute(
         """
         update aiosess_sessions set created_at = now() + interval '1 hour'
