@@ -88,7 +88,7 @@ async def _memory(dsn: str) -> str:
     size = int((await database.fetch("select avg(octet_length(data::text))::int as n from aiosess_sessions"))[0]["n"])
     checker = Checker(Rows(statements, signals, config), database, signals, config)
     keyring = Keyring(SECRET)
-    reader = TokenReader(keyring, config.audience, 40_000)
+    reader = TokenReader(keyring, config.audience, 40_000, store.clock)
     tokens = [new_token(each, 1, store.clock.now() + config.absolute_timeout) for each in ids]
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]

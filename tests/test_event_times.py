@@ -1,5 +1,6 @@
 """Whose clock counts: the database's, in every event and every judgement, however wrong this machine's may be."""
 
+import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -82,6 +83,17 @@ async def test_records_go_by_the_databases_clock(site: Site, pg: asyncpg.Connect
     after = await pg.fetchval("select now()")
     for instant in (session.created_at, session.last_active_at, session.authenticated_at):
         assert before <= instant <= after
+
+
+@pytest.mark.threat("TOK-06")
+async def test_difference_is_logged_once(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An application says when it starts that the two clocks differ, and not again with every answer."""
+    async with visit(make_app(dsn)) as site:
+        await (await site.browser()).login("alice")
+        site.installation._watch_clocks()
+    said = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
+    assert len(said) == 1
+    assert re.match(r"aiosess: this machine's clock is 10[78]\d\d s ahead of the database's", said[0])
 
 
 # Each way to make an event: a browser that signed in five minutes ago, and what happens now.

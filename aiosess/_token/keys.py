@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -78,15 +79,15 @@ class Keyring:
         """Return the text of a token, signed with the first key."""
         return encode(token, audience, self._first.header, self._first.signing)
 
-    def verify(self, text: str, audience: str) -> Token:
+    def verify(self, text: str, audience: str, now: float = -inf) -> Token:
         """
-        Return the token that a cookie's value spells.
+        Return the token that a cookie's value spells; ``now`` is the database's time, if it is known.
 
         Raises:
             InvalidToken: anything is wrong with it.
 
         """
-        return decode(text, audience, self._signing)
+        return decode(text, audience, self._signing, now)
 
 
 def _checked(secret: object) -> bytes:

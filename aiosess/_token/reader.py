@@ -1,7 +1,8 @@
 """Verify the tokens that browsers present, each one once per process."""
 
-import time
 from hashlib import sha256
+from time import monotonic
+from typing import Protocol
 
 from aiosess._bounded_map import BoundedMap
 from aiosess._token.codec import LEEWAY, InvalidToken
@@ -30,19 +31,33 @@ class KnownToken:
         self.note: object = None
 
 
+class DatabaseTime(Protocol):
+    """
+    The database's time, as far as it is known.
+
+    Attributes:
+        offset: What has to be added to the monotonic clock, in seconds; minus infinity: nothing is known yet.
+
+    """
+
+    offset: float
+
+
 class TokenReader:
     """
     Verify tokens, and remember the good ones.
 
     PyJWT takes some 100 µs, so it runs once per token and process. The reader
     keeps verified tokens only, in a bounded map whose key is a digest of the
-    text. It compares ``exp`` with the time at every reading.
+    text. It compares ``exp`` with the database's time at every reading; before
+    the database has told it, no token has ended, and the check decides.
     """
 
-    __slots__ = ("_audience", "_get", "_keyring", "_verified")
+    __slots__ = ("_audience", "_clock", "_get", "_keyring", "_verified")
 
-    def __init__(self, keyring: Keyring, audience: str, size: int) -> None:
+    def __init__(self, keyring: Keyring, audience: str, size: int, clock: DatabaseTime) -> None:
         """Remember at most ``size`` tokens."""
+        self._clock = clock
         self._keyring = keyring
         self._audience = audience
         self._verified: BoundedMap[bytes, KnownToken] = BoundedMap(size)
@@ -62,9 +77,10 @@ class TokenReader:
             raise InvalidToken from None
         known = self._get(digest)
         if known is None:
-            known = KnownToken(self._keyring.verify(text, self._audience))
+            now = monotonic() + self._clock.offset
+            known = KnownToken(self._keyring.verify(text, self._audience, now))
             self._verified.put(digest, known)
-        if known.ends_at <= time.time():
+        if known.ends_at <= monotonic() + self._clock.offset:
             raise InvalidToken
         return known
 

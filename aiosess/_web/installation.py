@@ -45,6 +45,7 @@ Source = str | Pool | web.AppKey[Any]
 MAX_COOKIE_BYTES: Final = 512
 CONNECT_AGAIN_EVERY: Final = 1.0  # seconds
 MINUTE: Final = 60.0  # seconds
+CLOCKS_DIFFER_BY: Final = timedelta(minutes=1)
 COOKIES_ON_DISK_WITHIN: Final = timedelta(seconds=35)  # Chromium writes them 30 s after a change
 
 _COOKIE_NAME: Final = web.AppKey("aiosess_cookie_name", str)
@@ -90,6 +91,7 @@ class Installation:
         )
         successors = Successors(rows, transport, clock, config)
         self._hooks = RequestHooks(transport, admission, successors, collaborators, config)
+        self._clocks_differ = False
         self._hook_into(app, store)
 
     def _hook_into(self, app: web.Application, store: SessionStore) -> None:
@@ -114,6 +116,7 @@ class Installation:
             # aiohttp does not clean up what did not start.
             await self.database.close()
             raise
+        self._watch_clocks()
         tasks.append(asyncio.create_task(self.upkeep.run()))
         tasks.append(asyncio.create_task(repeat(self.open_connections.ask, ASK_EVERY)))
         tasks.append(asyncio.create_task(repeat(self._start_minute, MINUTE)))
@@ -130,6 +133,23 @@ class Installation:
 
     async def _start_minute(self) -> None:
         self.log_limit.start_minute()
+        self._watch_clocks()
+
+    def _watch_clocks(self) -> None:
+        """Say when this machine's clock and the database's begin to differ, and when they agree again."""
+        lead = self.database.clock.lead()
+        if lead is None or (abs(lead) > CLOCKS_DIFFER_BY) is self._clocks_differ:
+            return
+        self._clocks_differ = not self._clocks_differ
+        if self._clocks_differ:
+            log.warning(
+                "aiosess: this machine's clock is %.0f s %s the database's; sessions go by the database's, but one of "
+                "the two is wrong",
+                abs(lead.total_seconds()),
+                "ahead of" if lead > timedelta(0) else "behind",
+            )
+        else:
+            log.warning("aiosess: this machine's clock and the database's agree again")
 
     async def _open(self, app: web.Application) -> None:
         source = self._source

@@ -1,7 +1,6 @@
 """How the session's token travels: read from the Cookie header, sent in Set-Cookie, deleted by logout."""
 
 import logging
-from time import time
 
 from aiohttp import web
 from aiohttp.hdrs import COOKIE, SET_COOKIE
@@ -41,7 +40,7 @@ class CookieTransport:
         self._version_cookie = cookie.of_version()
         self._version_name = self._version_cookie.name
         self._keyring = keyring
-        self._reader = TokenReader(keyring, config.audience, config.max_held_sessions)
+        self._reader = TokenReader(keyring, config.audience, config.max_held_sessions, clock)
         self._read_token = self._reader.read
         self._signals = signals
         self._clock = clock
@@ -82,7 +81,7 @@ class CookieTransport:
     def send_token(self, visit: Visit, token: Token, *, remember: bool) -> None:
         """Send a token with the response, and a version cookie if the token ends with the browser."""
         text = self._keyring.sign(token, self._config.audience)
-        max_age = max(0, token.expires_at - int(time()))
+        max_age = max(0, token.expires_at - int(self._clock.now().timestamp()))
         visit.send(self._cookie.name, self._cookie.write(text, max_age if remember else None))
         if token.version == 1:  # a login: no older token of the session can come back, and what is there is another's
             self._delete(self._version_cookie, visit)

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from aiosess._postgres.clock import Clock
 from aiosess._token.codec import InvalidToken
 from aiosess._token.keys import Keyring
 from aiosess._token.reader import TokenReader
@@ -76,11 +77,18 @@ def signed(head: object, body: object, key: bytes | None = None, hash_name: str 
 
 def is_refused(text: str, keyring: Keyring = KEYRING) -> bool:
     """Say whether the keyring and a reader both refuse a text."""
-    for read in (TokenReader(keyring, AUDIENCE, 10).read, lambda text: keyring.verify(text, AUDIENCE)):
+    for read in (reader_of(keyring).read, lambda text: keyring.verify(text, AUDIENCE, time.time())):
         with pytest.raises(InvalidToken) as caught:
             read(text)
         assert str(caught.value) == ""
     return True
+
+
+def reader_of(keyring: Keyring = KEYRING, size: int = 10) -> TokenReader:
+    """Return a reader that knows what time it is."""
+    clock = Clock()
+    clock.learn(datetime.now(UTC))
+    return TokenReader(keyring, AUDIENCE, size, clock)
 
 
 def fresh() -> Token:

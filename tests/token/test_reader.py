@@ -1,21 +1,21 @@
 """The reader: it verifies a token once, refuses it when it ends, and keeps to its size."""
 
 import re
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from aiosess._postgres.clock import Clock
 from aiosess._token.codec import InvalidToken
 from aiosess._token.reader import TokenReader
 from aiosess._token.token import new_token
-from tests.token.forge import AUDIENCE, KEYRING, SESSION_ID, claims, fresh, header, signed
+from tests.token.forge import AUDIENCE, KEYRING, SESSION_ID, claims, fresh, header, reader_of, signed
 
 
 @pytest.fixture
 def reader() -> TokenReader:
     """Return a reader that remembers at most 100 tokens."""
-    return TokenReader(KEYRING, AUDIENCE, 100)
+    return reader_of(size=100)
 
 
 def remembered(reader: TokenReader) -> int:
@@ -44,15 +44,31 @@ def test_token_is_verified_once(reader: TokenReader) -> None:
 
 
 @pytest.mark.threat("TOK-06")
-def test_remembered_token_still_ends(reader: TokenReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`exp` is looked at on each reading: the minute's leeway, to the second, ends a remembered token too."""
+def test_remembered_token_still_ends() -> None:
+    """`exp` is looked at on each reading: the database's time, with a minute's leeway, ends a remembered token too."""
+    clock = Clock()
+    reader = TokenReader(KEYRING, AUDIENCE, 100, clock)
     text = signed(header(), claims())
-    end = reader.read(text).token.expires_at + 60
-    monkeypatch.setattr(time, "time", lambda: end - 0.001)
+    end = datetime.fromtimestamp(reader.read(text).token.expires_at + 60, UTC)
+    clock.learn(end - timedelta(seconds=30))
     assert reader.read(text).token.session_id == SESSION_ID
-    monkeypatch.setattr(time, "time", lambda: float(end))
+    clock.learn(end)
     with pytest.raises(InvalidToken):
         reader.read(text)
+
+
+@pytest.mark.threat("TOK-06")
+def test_nothing_has_ended_before_the_database_told_its_time() -> None:
+    """A process that has just started leaves it to the check whether a token has ended: its own clock may be wrong."""
+    clock = Clock()
+    reader = TokenReader(KEYRING, AUDIENCE, 100, clock)
+    text = signed(header(), claims(exp=1_000_000_000))
+    assert reader.read(text).token.session_id == SESSION_ID
+    clock.learn(datetime.fromtimestamp(1_000_000_060, UTC))
+    with pytest.raises(InvalidToken):
+        reader.read(text)
+    with pytest.raises(InvalidToken):
+        TokenReader(KEYRING, AUDIENCE, 100, clock).read(text)
 
 
 @pytest.mark.threat("TOK-08")

@@ -16,7 +16,7 @@ from aiosess._token.reader import TokenReader
 from aiosess._token.token import LARGEST_VERSION, Token, longest_token, new_token
 from aiosess._token.version_cookie import Place, at_place, encode_version, newest_token
 from aiosess.config import LONGEST_SESSION, SessionConfig
-from tests.token.forge import AUDIENCE, KEYRING, OTHER, SECRET, SESSION_ID, VERSION_KEY, b64, derived
+from tests.token.forge import AUDIENCE, KEYRING, OTHER, SECRET, SESSION_ID, VERSION_KEY, b64, derived, reader_of
 
 pytestmark = pytest.mark.threat("ROT-12")
 
@@ -40,7 +40,7 @@ def signed(token: Token, text: str, key: bytes = KEY) -> str:
 
 def reader(size: int = 100) -> TokenReader:
     """Return a reader."""
-    return TokenReader(KEYRING, AUDIENCE, size)
+    return reader_of(size=size)
 
 
 def text_of(token: Token) -> str:

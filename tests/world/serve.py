@@ -2,7 +2,7 @@
 A server process of its own for tests: ``python -m tests.world.serve DSN [OPTIONS]``.
 
 Serves the application of ``tests.world.app`` on a free port of 127.0.0.1 and prints the port. OPTIONS is a JSON object
-of options for ``setup()`` that JSON can spell.
+of options for ``setup()`` that JSON can spell; timeouts are seconds.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
@@ -50,6 +51,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     dsn, *rest = sys.argv[1:]
     options = json.loads(rest[0]) if rest else {}
+    options |= {name: timedelta(seconds=options[name]) for name in options if name.endswith("_timeout")}
     serve(make_app(dsn, **options))
 
 

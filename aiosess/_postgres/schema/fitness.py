@@ -54,6 +54,7 @@ async def require_fit(database: Database) -> None:
     if problem is not None:
         message = f"{option}: {problem}"
         raise ConfigError(message)
+    database.clock.learn(server["told_at"])
 
 
 async def _look(connection: Connection) -> Any:  # noqa: ANN401 - a record

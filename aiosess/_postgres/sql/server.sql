@@ -1,5 +1,5 @@
--- What the server and the connection are like: the version, the encoding, the isolation that statements have by default, and
--- the schema that comes first on the search path.
+-- What the server and the connection are like: the version, the encoding, the isolation that statements have by default, the
+-- schema that comes first on the search path, and the time.
 select
     pg_catalog.current_setting('server_version_num')::int as version,
     pg_catalog.getdatabaseencoding()::text as encoding,
@@ -10,4 +10,5 @@ select
         where not pg_catalog.starts_with(path.name::text, 'pg_temp_')
         order by path.place
         limit 1
-    ) as first_schema
+    ) as first_schema,
+    now() as told_at
