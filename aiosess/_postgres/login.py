@@ -79,6 +79,9 @@ class Logins:
         return created
 
     async def _insert(self, connection: Connection, login: Login) -> list[Any]:
+        # On a new connection asyncpg first prepares the statement, which takes several round trips: before, the span
+        # would be too short by that time, and a revocation acknowledged just before this call would be overlooked.
+        await self._statements.prepare_on(connection, "authenticate")
         # Taken right before the transaction begins: a revocation is overlooked only while the message travels to
         # PostgreSQL, and a password check takes longer.
         began_ago = monotonic() - login.began

@@ -67,9 +67,10 @@ begin
     returning l.revoked_at into user_revoked_at;
 
     select m.revoked_at into all_revoked_at from {schema}.aiosess_schema m;
+    -- An instant in the future is of the time before the clock was set back: it refuses no login.
     if
-        (user_revoked_at >= now() - began_ago and user_revoked_at <> all(excused))
-        or (all_revoked_at >= now() - began_ago and all_revoked_at <> all(excused))
+        (user_revoked_at between now() - began_ago and clock_timestamp() and user_revoked_at <> all(excused))
+        or (all_revoked_at between now() - began_ago and clock_timestamp() and all_revoked_at <> all(excused))
     then
         return;
     end if;
