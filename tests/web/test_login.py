@@ -18,6 +18,7 @@ from tests.world.ageing import age, let_a_minute_pass
 from tests.world.app import make_app
 from tests.world.browser import Browser, firefox
 from tests.world.databases import logged_pool
+from tests.world.relay import relayed
 from tests.world.site import Site, visit
 from tests.world.waiting import Gate, eventually, somebody_waits
 from tests.world.wire import set_cookies
@@ -279,6 +280,12 @@ async def test_the_cap_is_exact_under_concurrent_logins(
 # A revocation while a login is under way
 
 
+REVOKED_NOW = """
+    insert into aiosess_logins (user_id, seen_at, revoked_at) values ('alice', now(), clock_timestamp())
+    returning revoked_at
+"""
+
+
 class SlowLogin:
     """A login that waits between its arrival and authenticate(), as a password hash takes its time."""
 
@@ -292,6 +299,31 @@ class SlowLogin:
         await self.checked.wait()
         await request["sessions"].authenticate("alice")
         return web.Response(text="in")
+
+
+@pytest.mark.threat("SES-07")
+async def test_revocation_catches_a_login_on_a_fresh_connection(dsn: str, pg: asyncpg.Connection) -> None:
+    """A revocation acknowledged before authenticate() counts, though the connection is new and the network slow."""
+    slow = SlowLogin()
+    async with relayed(dsn) as relay, visit(make_app(relay.dsn, web.post("/slow", slow.handle))) as site:
+        login = asyncio.create_task((await site.browser()).post("/slow"))
+        await slow.arrived.wait()
+        assert await pg.fetchval(REVOKED_NOW) is not None
+        await site.installation.database.connections.expire()
+        relay.delay = 0.2
+        slow.checked.set()
+        assert (await login).status == 401
+        relay.delay = 0.0
+        assert await ids(pg) == set()
+
+
+@pytest.mark.threat("SES-07")
+@pytest.mark.parametrize("change", ["aiosess_logins", "aiosess_schema"])
+async def test_clock_that_was_set_back_refuses_no_login(change: str, site: Site, pg: asyncpg.Connection) -> None:
+    """A revocation in the future, from before the database's clock was set back, is not newer than a login."""
+    browser = await (await site.browser()).login("alice")
+    await pg.execute(f"update {change} set revoked_at = now() + interval '1 hour'")  # noqa: S608 - a table of the list
+    assert await (await browser.login("alice")).user() == "alice"
 
 
 @pytest.mark.threat("SES-07")

@@ -16,6 +16,7 @@ class Relay:
         gate: While it is not set, bytes wait here: a slow network.
         connections: How many connections were ever made.
         lost: How many answers were lost on purpose.
+        delay: Seconds that bytes from the server take.
         connecting_takes: Seconds until a new connection is passed on.
         refuses: New connections are reset at once.
 
@@ -32,7 +33,7 @@ class Relay:
         self._server: asyncio.Server | None = None
         self.losing: list[bytes] = []
         self.swallows = self.refuses = False
-        self.connecting_takes = 0.0
+        self.connecting_takes = self.delay = 0.0
         self.gate = asyncio.Event()
         self.gate.set()
         self.connections = self.lost = 0
@@ -133,6 +134,8 @@ class _Pair:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await self._relay.gate.wait()
+                if writer is self._client:
+                    await asyncio.sleep(self._relay.delay)
                 if self._relay.swallows or self.is_forgotten:
                     continue
                 if not look(data):
