@@ -95,7 +95,9 @@ class Outage:
     def _note_failure(self, error: BaseException, asked_at: float) -> None:
         if not self.is_on and self._answered_at < asked_at:
             self.is_on, self._was_cut = True, isinstance(error, (TimeoutError, *CUT))
-            log.error("aiosess: PostgreSQL does not answer (%s): sessions are unknown until it does", describe(error))
+            log.error(
+                "aiosess: PostgreSQL %s (%s): sessions are unknown until it serves", _trouble(error), describe(error)
+            )
 
     async def _probe_until_up(self) -> None:
         pings: dict[asyncio.Task[None], float] = {}
@@ -140,4 +142,9 @@ def describe(error: BaseException) -> str:
 
 def unavailable(error: BaseException) -> StoreUnavailable:
     """Return the error that an application sees."""
-    return StoreUnavailable(reason_of(error) or f"the session store does not answer ({describe(error)})")
+    return StoreUnavailable(reason_of(error) or f"the session store {_trouble(error)} ({describe(error)})")
+
+
+def _trouble(error: BaseException) -> str:
+    """Tell a server that is silent or gone from one that has answered with an error."""
+    return "answered with an error" if isinstance(error, asyncpg.PostgresError) else "does not answer"

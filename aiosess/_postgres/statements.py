@@ -172,7 +172,7 @@ class Statements:
     async def prepare_on(self, connection: Connection, name: str) -> None:
         """Prepare a statement unless the connection knows it, so that the next fetch sends it at once."""
         # There is no public way: the public prepare() makes a statement of its own, which fetch() does not find.
-        await connection._get_statement(self.text(name), None)  # noqa: SLF001 - see above
+        await connection._get_statement(self.text(name), None)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
 
     async def rows(self, name: str, *arguments: object, once: bool = False) -> list[Row]:
         """Run a statement that returns rows, each with the database's time behind it; ``once``: never twice."""
