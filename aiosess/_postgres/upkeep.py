@@ -90,7 +90,7 @@ class Upkeep:
             if await self._endings.claim_sweep():
                 await self._endings.sweep()
         except StoreUnavailable:
-            log.info("aiosess: the sweep is put off: PostgreSQL does not answer")
+            log.info("aiosess: the sweep is put off: the session store cannot be asked")
 
 
 async def repeat(work: Callable[[], Awaitable[None]], every: float) -> None:

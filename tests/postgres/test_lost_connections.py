@@ -16,7 +16,7 @@ from tests.world.relay import relayed
 from tests.world.site import visit
 from tests.world.waiting import eventually
 
-DOWN, UP = "PostgreSQL does not answer ({})", "PostgreSQL answers again"
+DOWN, UP = "PostgreSQL answered with an error ({})", "PostgreSQL answers again"
 
 
 async def migrate(dsn: str) -> None:
