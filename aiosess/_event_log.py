@@ -47,6 +47,6 @@ def log_events(signals: Signals, limit: LogLimit) -> None:
         kind = type(event)
         text = TEXTS.get(kind)
         if text is not None and limit.allows(f"{kind.__name__} in the log"):
-            log.warning("aiosess: %s: %s", kind.__name__, text(event))
+            log.warning("%s: %s", kind.__name__, text(event))
 
     signals.happened.connect(tell)

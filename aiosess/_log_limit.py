@@ -32,6 +32,6 @@ class LogLimit:
         self._left_out = Counter()
         if left_out:
             log.warning(
-                "aiosess: not told one by one since a minute ago: %s",
+                "not told one by one since a minute ago: %s",
                 ", ".join(f"{kind} ({number:,} times)" for kind, number in left_out),
             )

@@ -258,7 +258,7 @@ async def test_waiting_events_are_bounded(caplog: pytest.LogCaptureFixture) -> N
     busy.limit.start_minute()
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (logging.ERROR, "on_event: too many events wait for the hook; a Event event is lost"),
-        (logging.WARNING, "aiosess: not told one by one since a minute ago: Event events lost (994 times)"),
+        (logging.WARNING, "not told one by one since a minute ago: Event events lost (994 times)"),
     ]
     held.go_on.set()
     await busy.drain()
@@ -287,7 +287,7 @@ async def test_flood_of_conflicts_loses_no_other_event(caplog: pytest.LogCapture
     busy.limit.start_minute()
     assert [record.getMessage() for record in caplog.records] == [
         "on_event: too many events wait for the hook; a CookieConflicted event is lost",
-        "aiosess: not told one by one since a minute ago: CookieConflicted events lost (4,899 times)",
+        "not told one by one since a minute ago: CookieConflicted events lost (4,899 times)",
     ]
     held.go_on.set()
     await busy.drain()

@@ -65,7 +65,7 @@ def test_important_event_is_a_warning(
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("aiosess", logging.WARNING)
     line = record.getMessage()
-    assert line.startswith(f"aiosess: {kind.__name__}: ")
+    assert line.startswith(f"{kind.__name__}: ")
     assert expected in line
     assert line.isprintable()
     assert not [private for private in ("01890a5d", "private", "203.0.113", "Agent") if private in line]
@@ -96,7 +96,7 @@ def test_each_kind_has_ten_lines_a_minute(signals: Signals, limit: LogLimit, cap
     assert "WentBack" in caplog.records[-1].getMessage()
     limit.start_minute()
     assert caplog.records[-1].getMessage() == (
-        "aiosess: not told one by one since a minute ago: FingerprintChanged in the log (990 times)"
+        "not told one by one since a minute ago: FingerprintChanged in the log (990 times)"
     )
     signals.happened.send(changed)
     limit.start_minute()

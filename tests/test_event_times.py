@@ -93,7 +93,7 @@ async def test_difference_is_logged_once(dsn: str, caplog: pytest.LogCaptureFixt
         site.installation._watch_clocks()
     said = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
     assert len(said) == 1
-    assert re.match(r"aiosess: this machine's clock is 10[78]\d\d s ahead of the database's", said[0])
+    assert re.match(r"this machine's clock is 10[78]\d\d s ahead of the database's", said[0])
 
 
 # Each way to make an event: a browser that signed in five minutes ago, and what happens now.

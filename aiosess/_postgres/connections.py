@@ -127,7 +127,7 @@ class Connections:
         except (asyncpg.PostgresError, *LOST):
             raise
         except Exception as error:  # an application's pool may call the application: for a password, say
-            log.exception("aiosess: the pool could not make a connection")
+            log.exception("the pool could not make a connection")
             raise unavailable(error) from error
 
     async def _one_that_answers(self, connection: Connection) -> Connection:

@@ -82,7 +82,7 @@ class Database:
             async with asyncio.timeout(self._deadline if within is None else within) as limit:
                 return await self._attempt_twice(work, limit, once=once)
         except asyncpg.DataError as error:  # an InterfaceError too, but says nothing about the server
-            log.error("aiosess: PostgreSQL cannot take an argument: %s", describe(error))  # noqa: TRY400 - its text repeats argument values
+            log.error("PostgreSQL cannot take an argument: %s", describe(error))  # noqa: TRY400 - its text repeats argument values
             raise unavailable(error) from None
         except TimeoutError:
             self.connections.doubt.note_silence()
@@ -93,7 +93,7 @@ class Database:
             self.outage.begin(error, asked_at)
             raise unavailable(error) from None
         except asyncpg.PostgresError as error:
-            log.error("aiosess: PostgreSQL refused a statement: %s", describe(error))  # noqa: TRY400 - its text repeats argument values
+            log.error("PostgreSQL refused a statement: %s", describe(error))  # noqa: TRY400 - its text repeats argument values
             raise unavailable(error) from None
 
     async def _attempt_twice(self, work: Work[T], limit: asyncio.Timeout, *, once: bool) -> T:

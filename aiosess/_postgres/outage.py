@@ -95,9 +95,7 @@ class Outage:
     def _note_failure(self, error: BaseException, asked_at: float) -> None:
         if not self.is_on and self._answered_at < asked_at:
             self.is_on, self._was_cut = True, isinstance(error, (TimeoutError, *CUT))
-            log.error(
-                "aiosess: PostgreSQL %s (%s): sessions are unknown until it serves", _trouble(error), describe(error)
-            )
+            log.error("PostgreSQL %s (%s): sessions are unknown until it serves", _trouble(error), describe(error))
 
     async def _probe_until_up(self) -> None:
         pings: dict[asyncio.Task[None], float] = {}
@@ -130,7 +128,7 @@ class Outage:
     def _end(self) -> None:
         if self.is_on:
             self.is_on = False
-            log.warning("aiosess: PostgreSQL answers again")
+            log.warning("PostgreSQL answers again")
 
 
 def describe(error: BaseException) -> str:

@@ -119,7 +119,7 @@ class _Unreadable:
         if now >= self._tell_at:
             self._tell_at = now + TELL_EVERY
             log.error(
-                "aiosess: a session's row cannot be read (%s): somebody has changed it by hand; all others go on",
+                "a session's row cannot be read (%s): somebody has changed it by hand; all others go on",
                 type(error).__name__,
             )
 

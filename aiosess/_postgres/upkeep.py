@@ -74,7 +74,7 @@ class Upkeep:
         try:
             await self._rows.touch(marks.keys(), marks.values())
         except StoreUnavailable:
-            log.info("aiosess: %d last-active marks were lost", len(marks))
+            log.info("%d last-active marks were lost", len(marks))
 
     async def run(self) -> None:
         """Flush every second and sweep when it is this process's turn, until cancelled."""
@@ -90,7 +90,7 @@ class Upkeep:
             if await self._endings.claim_sweep():
                 await self._endings.sweep()
         except StoreUnavailable:
-            log.info("aiosess: the sweep is put off: the session store cannot be asked")
+            log.info("the sweep is put off: the session store cannot be asked")
 
 
 async def repeat(work: Callable[[], Awaitable[None]], every: float) -> None:
@@ -100,4 +100,4 @@ async def repeat(work: Callable[[], Awaitable[None]], every: float) -> None:
         try:
             await work()
         except Exception:  # a mistake must not end the upkeep of a process that goes on serving
-            log.exception("aiosess: upkeep failed, and goes on")
+            log.exception("upkeep failed, and goes on")

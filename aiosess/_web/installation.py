@@ -110,7 +110,7 @@ class Installation:
         try:
             await self._prepare()
         except StoreUnavailable as error:
-            log.error("aiosess: %s; sessions are unavailable until then; trying again every second", error)  # noqa: TRY400 - a traceback says no more
+            log.error("%s; sessions are unavailable until then; trying again every second", error)  # noqa: TRY400 - a traceback says no more
             tasks.append(asyncio.create_task(self._prepare_later()))
         except BaseException:
             # aiohttp does not clean up what did not start.
@@ -143,13 +143,13 @@ class Installation:
         self._clocks_differ = not self._clocks_differ
         if self._clocks_differ:
             log.warning(
-                "aiosess: this machine's clock is %.0f s %s the database's; sessions go by the database's, but one of "
+                "this machine's clock is %.0f s %s the database's; sessions go by the database's, but one of "
                 "the two is wrong",
                 abs(lead.total_seconds()),
                 "ahead of" if lead > timedelta(0) else "behind",
             )
         else:
-            log.warning("aiosess: this machine's clock and the database's agree again")
+            log.warning("this machine's clock and the database's agree again")
 
     async def _open(self, app: web.Application) -> None:
         source = self._source
@@ -173,9 +173,9 @@ class Installation:
         except StoreUnavailable:
             return False
         except (SchemaMismatch, ConfigError) as error:
-            log.critical("aiosess: %s; sessions are unavailable until then", error)
+            log.critical("%s; sessions are unavailable until then", error)
             return False
-        log.warning("aiosess: PostgreSQL answers; sessions are available")
+        log.warning("PostgreSQL answers; sessions are available")
         return True
 
 
@@ -218,13 +218,13 @@ def _checked_cookie(keyring: Keyring, config: SessionConfig) -> Cookie:
 def _warn_of_risks(cookie: Cookie, config: SessionConfig) -> None:
     if config.insecure_cookies:
         log.warning(
-            "aiosess: INSECURE COOKIES: %r is sent over plain http and can be read and planted by anybody on the way. "
+            "INSECURE COOKIES: %r is sent over plain http and can be read and planted by anybody on the way. "
             "Never do this outside of development on this machine.",
             cookie.name,
         )
     if config.rotation_overlap < COOKIES_ON_DISK_WITHIN:
         log.warning(
-            "aiosess: rotation_overlap is %g s. Chromium writes cookies to the disk 30 s after a change: below %g s, a "
+            "rotation_overlap is %g s. Chromium writes cookies to the disk 30 s after a change: below %g s, a "
             "browser that is killed may be taken for a thief. Do this in tests and demos only.",
             config.rotation_overlap.total_seconds(),
             COOKIES_ON_DISK_WITHIN.total_seconds(),

@@ -190,7 +190,7 @@ class SessionManager:
         if type is None or _is_of(value, type):
             return value
         if value is not None:
-            log.warning("aiosess: session data %r is %s, not %s", key, value.__class__.__name__, type.__name__)
+            log.warning("session data %r is %s, not %s", key, value.__class__.__name__, type.__name__)
         return default
 
     def __contains__(self, key: object) -> bool:
@@ -375,7 +375,7 @@ class SessionManager:
             try:
                 await self._call.endings.revoke(row.id, row.user_id, "logout")
             except SessionNotFound:
-                log.debug("aiosess: the session had already ended at logout")
+                log.debug("the session had already ended at logout")
             self._visit.leave(row.id)
         self._call.transport.delete_cookie(self._visit)
 

@@ -28,6 +28,6 @@ class Outgoing:
         """Complain when the request is over."""
         if self.waits:
             log.warning(
-                "aiosess: a session cookie was lost: a middleware outside of ours runs the handler in a task of its "
+                "a session cookie was lost: a middleware outside of ours runs the handler in a task of its "
                 "own (wait_for, shield), with a copy of the request, and answers with another response"
             )

@@ -67,7 +67,7 @@ class CookieTransport:
             self._tell_conflict(visit)
         except TooManyCookies:
             if self._limit.allows("more than 16 kB of cookies", at_most=1):
-                log.warning("aiosess: a request with more than 16 kB of Cookie headers was taken as anonymous")
+                log.warning("a request with more than 16 kB of Cookie headers was taken as anonymous")
         except InvalidToken:
             pass
         return None
@@ -81,7 +81,7 @@ class CookieTransport:
     def send_token(self, visit: Visit, token: Token, *, remember: bool) -> None:
         """Send a token with the response, and a version cookie if the token ends with the browser."""
         text = self._keyring.sign(token, self._config.audience)
-        max_age = max(0, token.expires_at - int(self._clock.now().timestamp()))
+        max_age = max(1, token.expires_at - int(self._clock.now().timestamp()))
         visit.send(self._cookie.name, self._cookie.write(text, max_age if remember else None))
         if token.version == 1:  # a login: no older token of the session can come back, and what is there is another's
             self._delete(self._version_cookie, visit)

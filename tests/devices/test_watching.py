@@ -1,5 +1,6 @@
 """What open devices pages cost: one query for all pages of a process, however many there are."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -23,7 +24,8 @@ async def noting_pool(dsn: str, asked: list[set[str]]) -> AsyncIterator[asyncpg.
 
     async def listen(connection: asyncpg.Connection) -> None:
         async def note(query: asyncpg.connection.LoggedQuery) -> None:
-            asked.extend(set(each) for each in query.args if isinstance(each, list) and set(each) & set(USERS))
+            lists = [json.loads(each) for each in query.args if isinstance(each, str) and each.startswith("[")]
+            asked.extend(set(each) for each in lists if set(each) & set(USERS))
 
         connection.add_query_logger(note)
 

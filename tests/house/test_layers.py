@@ -264,6 +264,16 @@ def test_ci_installs_the_programs_of_tests() -> None:
     assert {"chromium", "webkit2gtk-driver"} <= needed <= set(installed.split())
 
 
+# The log
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_log_lines_do_not_repeat_the_loggers_name(path: Path) -> None:
+    """A usual format puts the logger's name, which is aiosess, before each line."""
+    called = re.findall(r'\blog\.\w+\(\s*f?"([^"]*)', path.read_text(encoding="utf-8"))
+    assert not [line for line in called if line.startswith("aiosess:")]
+
+
 # SQL
 
 

@@ -190,7 +190,7 @@ def be_fresh_when_late(patch: pytest.MonkeyPatch) -> None:
 
 def lease_for_an_overlap(patch: pytest.MonkeyPatch) -> None:
     """Treat the holder of a lease like anybody else; what that does for a thief is another bug."""
-    stating("lease", r"(then )\$6", r"\1least($6::interval, $5)")(patch)
+    stating("lease", r"(then )\$6::float8", r"\1least($6::float8, $5::float8)")(patch)
     patch.setattr(Rotation, "go_on", lambda *_: None)
 
 

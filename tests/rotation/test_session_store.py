@@ -304,4 +304,4 @@ def test_overlap_that_is_shorter_than_chromium_takes(
     """Below 35 seconds the log says once at start what happens to a Chromium that is killed."""
     make_app("postgresql://nowhere", rotation_overlap=timedelta(seconds=seconds))
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert [message.startswith(f"aiosess: rotation_overlap is {seconds:g} s.") for message in said] == [True] * warns
+    assert [message.startswith(f"rotation_overlap is {seconds:g} s.") for message in said] == [True] * warns

@@ -62,7 +62,7 @@ async def test_wrong_type_is_logged_without_the_value(alice: Browser, caplog: py
         assert await alice.run(job(lambda s: s.get("absent", int))) is None
     (record,) = [record for record in caplog.records if record.name == "aiosess"]
     assert record.levelno == logging.WARNING
-    assert record.getMessage() == "aiosess: session data 'age' is str, not int"
+    assert record.getMessage() == "session data 'age' is str, not int"
 
 
 @pytest.mark.parametrize("kind", [[], {}, "", 0, list[int], (int, str)], ids=repr)

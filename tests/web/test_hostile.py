@@ -97,7 +97,7 @@ async def test_theft_is_logged_without_a_hook(
     async with visit(make_app(dsn)) as site:
         await steal(site, pg)
         assert (await site.present(f"a; {COOKIE}=b")).user is None
-    assert [line.split(":")[1].strip() for line in lines(caplog)] == ["ReuseDetected", "CookieConflicted"]
+    assert [line.split(":")[0] for line in lines(caplog)] == ["ReuseDetected", "CookieConflicted"]
 
 
 @pytest.mark.threat("DOS-05")
@@ -109,11 +109,9 @@ async def test_more_than_16_kb_are_anonymous(site: Site, caplog: pytest.LogCaptu
     for headers in ([ours, FILLER, FILLER, FILLER], [FILLER, FILLER, ours, FILLER], [FILLER] * 119 + [ours]):
         for reply in await ask_often(site, [request_bytes("/me", *headers)] * 5):
             assert (reply.status, reply.user, set_cookies(reply)) == (200, None, [])
-    assert lines(caplog) == ["aiosess: a request with more than 16 kB of Cookie headers was taken as anonymous"]
+    assert lines(caplog) == ["a request with more than 16 kB of Cookie headers was taken as anonymous"]
     site.installation.log_limit.start_minute()
-    assert lines(caplog)[1:] == [
-        "aiosess: not told one by one since a minute ago: more than 16 kB of cookies (14 times)"
-    ]
+    assert lines(caplog)[1:] == ["not told one by one since a minute ago: more than 16 kB of cookies (14 times)"]
     assert (await site.present(token)).user == "ada"
 
 
