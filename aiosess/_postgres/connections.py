@@ -9,6 +9,7 @@ import asyncpg
 
 from aiosess._postgres.doubt import Doubt
 from aiosess._postgres.hosts import Hosts, RawConnection
+from aiosess._postgres.lanes import Lanes
 from aiosess._postgres.outage import LOST, unavailable
 from aiosess.config import SessionConfig
 from aiosess.errors import ConfigError, StoreUnavailable
@@ -30,6 +31,7 @@ class Connections:
     Attributes:
         pool: The pool, once there is one.
         are_ours: Whether the pool is our own.
+        lanes: Who may ask for one; there are some as soon as there is a pool.
         doubt: Which connections have to show that they answer before they are handed out.
 
     """
@@ -37,6 +39,7 @@ class Connections:
     def __init__(self, config: SessionConfig) -> None:
         """Have no pool yet."""
         self.pool: Pool | None = None
+        self.lanes = Lanes(1)
         self.doubt = Doubt()
         self.are_ours = False
         self._begins_with: str | None = None
@@ -56,7 +59,7 @@ class Connections:
         if not isinstance(pool, Pool):
             message = "pool: the application holds no asyncpg.Pool under this key when it starts"
             raise ConfigError(message)
-        self.pool, self.are_ours = pool, False
+        self._take_over(pool, are_ours=False)
 
     async def connect(self, dsn: str) -> None:
         """
@@ -68,7 +71,7 @@ class Connections:
         """
         self._hosts = Hosts(dsn)
         connect: Any = self._connect_anew  # takes some of the options that asyncpg's own function names one by one
-        self.pool = await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(
             dsn,
             connect=connect,
             min_size=0,
@@ -80,7 +83,11 @@ class Connections:
             max_queries=2**31,
             statement_cache_size=self._cache_size,
         )
-        self.are_ours = True
+        self._take_over(pool, are_ours=True)
+
+    def _take_over(self, pool: Pool, *, are_ours: bool) -> None:
+        self.pool, self.are_ours = pool, are_ours
+        self.lanes = Lanes(pool.get_max_size())
 
     async def _connect_anew(self, dsn: str, **options: Any) -> RawConnection:  # noqa: ANN401 - asyncpg.connect()'s
         try:

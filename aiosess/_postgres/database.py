@@ -8,7 +8,7 @@ back.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -58,18 +58,24 @@ class Database:
         await self.outage.close()
         await self.connections.close()
 
-    async def fetch(self, query: str, *arguments: object, once: bool = False) -> list[Any]:
-        """Return the records of one statement; ``once`` as in ``run()``."""
-        records = await self.run(lambda connection: connection.fetch(query, *arguments), once=once)
+    async def fetch(
+        self, query: str, *arguments: object, once: bool = False, writes: Hashable | None = None
+    ) -> list[Any]:
+        """Return the records of one statement; ``once`` and ``writes`` as in ``run()``."""
+        records = await self.run(lambda connection: connection.fetch(query, *arguments), once=once, writes=writes)
         self.outage.note_answer()
         return records
 
-    async def run(self, work: Work[T], within: float | None = None, *, once: bool = False) -> T:
+    async def run(
+        self, work: Work[T], within: float | None = None, *, once: bool = False, writes: Hashable | None = None
+    ) -> T:
         """
         Do something with a connection, once more if the connection was lost, all within the deadline (seconds).
 
         A statement may be repeated if it compares-and-sets, or carries the id of what it makes. ``once`` is for the
         others: if a connection is lost after such a statement was begun, it is unknown whether PostgreSQL has run it.
+        ``writes`` names the row that is written (the id of a session or of a user, or the statement if there are many);
+        reads go without, and find a connection even when writes hang.
 
         Raises:
             StoreUnavailable: no answer, an error of the server, or not in time.
@@ -77,16 +83,21 @@ class Database:
         """
         if self.outage.is_on:
             raise StoreUnavailable
-        asked_at = monotonic()
+        asked_at, waits = monotonic(), writes is not None
         try:
             async with asyncio.timeout(self._deadline if within is None else within) as limit:
-                return await self._attempt_twice(work, limit, once=once)
+                if writes is None:
+                    return await self._attempt_twice(work, limit, once=once)
+                async with self.connections.lanes.enter(writes):
+                    waits = False
+                    return await self._attempt_twice(work, limit, once=once)
         except asyncpg.DataError as error:  # an InterfaceError too, but says nothing about the server
             log.error("PostgreSQL cannot take an argument: %s", describe(error))  # noqa: TRY400 - its text repeats argument values
             raise unavailable(error) from None
         except TimeoutError:
-            self.connections.doubt.note_silence()
-            self.outage.probe()
+            if not waits:  # else other writes hang, and PostgreSQL was not asked
+                self.connections.doubt.note_silence()
+                self.outage.probe()
             message = "the session store did not answer in time"
             raise StoreUnavailable(message) from None
         except LOST as error:

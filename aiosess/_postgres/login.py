@@ -58,7 +58,7 @@ class Logins:
             StoreUnavailable: PostgreSQL does not answer.
 
         """
-        records = await self._database.run(lambda connection: self._insert(connection, login))
+        records = await self._database.run(lambda connection: self._insert(connection, login), writes=login.user_id)
         created = None
         for record in records:
             try:

@@ -1,7 +1,7 @@
 """The statements in ``sql/``: their texts, how they are run, and how their records become rows."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
@@ -34,6 +34,12 @@ _INSTANTS: Final = [index for index, each in enumerate(fields(Row)) if each.type
 T = TypeVar("T")
 
 TELL_EVERY: Final = 60.0  # seconds
+
+READS: Final = frozenset({"load", "list_for_user", "page_for_user", "tally", "count", "database_name"})
+# They write many rows, or none of a session or user; the others name the one that they write first.
+OF_MANY: Final = frozenset(
+    {"touch", "sweep", "sweep_logins", "claim_sweep", "begin_revoke_all", "truncate_sessions", "revoke_before"}
+)
 
 
 class UnreadableRow(StoreUnavailable):
@@ -127,6 +133,14 @@ class _Unreadable:
 tell_unreadable = _Unreadable().tell
 
 
+def _what_it_writes(name: str, arguments: tuple[Any, ...]) -> Hashable | None:
+    """Return the id of the session or user that a statement writes, its name if there are many; None if it reads."""
+    if name in READS:
+        return None
+    row: Hashable = name if name in OF_MANY else arguments[0]
+    return row
+
+
 class Statements:
     """
     Runs the statements of one PostgreSQL schema by their names.
@@ -154,7 +168,7 @@ class Statements:
 
     async def fetch(self, name: str, *arguments: object) -> list[Any]:
         """Run a statement and return its records."""
-        return await self._database.fetch(self.text(name), *arguments)
+        return await self._database.fetch(self.text(name), *arguments, writes=_what_it_writes(name, arguments))
 
     async def fetch_timed(self, name: str, *arguments: object) -> list[Any]:
         """Run a statement whose records end with the database's time, and let the clock learn it."""
@@ -176,7 +190,8 @@ class Statements:
 
     async def rows(self, name: str, *arguments: object, once: bool = False) -> list[Row]:
         """Run a statement that returns rows, each with the database's time behind it; ``once``: never twice."""
-        records = await self._database.fetch(self.text(name), *arguments, once=once)
+        writes = _what_it_writes(name, arguments)
+        records = await self._database.fetch(self.text(name), *arguments, once=once, writes=writes)
         self.learn_time(records)
         return [row_of(record[:-1]) for record in records]
 

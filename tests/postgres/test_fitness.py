@@ -34,6 +34,7 @@ async def refuse(message: str, dsn: str, **options: Any) -> None:
         ("timestamptz", {"encoder": lambda instant: instant.isoformat(), "decoder": str}),
         ("bytea", {"encoder": lambda content: f"\\x{content.hex()}", "decoder": str}),
         ("bool", {"encoder": lambda value: "t" if value else "f", "decoder": str}),
+        ("uuid", {"encoder": lambda value: value, "decoder": str}),  # which cannot even be sent
         ("text", {"encoder": lambda text: text.upper(), "decoder": str}),
     ],
 )

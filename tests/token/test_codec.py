@@ -589,3 +589,16 @@ def test_refusal_says_nothing() -> None:
         with pytest.raises(InvalidToken) as caught:
             KEYRING.verify(text, AUDIENCE, time.time())
         assert caught.value.args == ()
+
+
+@pytest.mark.threat("TOK-02")
+def test_pyjwt_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What PyJWT refuses is refused, even if all that was looked at before is right."""
+    text = signed(header(), claims())
+    assert KEYRING.verify(text, AUDIENCE).session_id == SESSION_ID
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise jwt.InvalidTokenError
+
+    monkeypatch.setattr(jwt, "decode", refuse)
+    assert is_refused(text)
