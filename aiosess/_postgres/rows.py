@@ -169,6 +169,7 @@ class Rows:
     async def touch(self, session_ids: Iterable[UUID], marks: Iterable[tuple[datetime, bool, str | None]]) -> None:
         """Note that many sessions were presented: when, whether it was activity, and the token that has settled."""
         times, activities, settled = zip(*marks, strict=True)
+        settled = tuple(token_id or "NULL" for token_id in settled)
         await self._statements.fetch("touch", *map(array_text, (session_ids, times, activities, settled)))
 
     async def _write(self, name: str, *arguments: object, once: bool = False) -> Row | None:

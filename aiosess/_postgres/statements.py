@@ -36,7 +36,7 @@ T = TypeVar("T")
 TELL_EVERY: Final = 60.0  # seconds
 
 READS: Final = frozenset({"load", "list_for_user", "page_for_user", "tally", "count", "database_name"})
-# They write many rows, or none of a session or user; the others name the one that they write first.
+# These write many rows. Each other statement that writes has the id of its session or user as the first argument.
 OF_MANY: Final = frozenset(
     {"touch", "sweep", "sweep_logins", "claim_sweep", "begin_revoke_all", "truncate_sessions", "revoke_before"}
 )
@@ -58,12 +58,12 @@ def statement(name: str, schema: str) -> str:
 
 def array_text(values: Iterable[object]) -> str:
     """
-    Spell ids, numbers, instants or token ids as PostgreSQL writes an array.
+    Spell ids, numbers, instants or names as PostgreSQL writes an array; "NULL" stands for nothing.
 
-    For an argument that is an array asyncpg asks the catalog about the type, in SQL of its own. That may call what
+    For an argument that is an array asyncpg asks the catalog about the type, in SQL of its own. That SQL may call what
     another role has put on the search path. So arrays travel as text.
     """
-    return f"{{{','.join('NULL' if value is None else str(value) for value in values)}}}"
+    return f"{{{','.join(map(str, values))}}}"
 
 
 def row_of(values: Iterable[Any]) -> Row:
@@ -134,7 +134,7 @@ tell_unreadable = _Unreadable().tell
 
 
 def _what_it_writes(name: str, arguments: tuple[Any, ...]) -> Hashable | None:
-    """Return the id of the session or user that a statement writes, its name if there are many; None if it reads."""
+    """Return the id of the session or user that a statement writes, or its name if it writes many; None: it reads."""
     if name in READS:
         return None
     row: Hashable = name if name in OF_MANY else arguments[0]

@@ -63,7 +63,7 @@ rows = st.builds(
 def later(value: Any, by: timedelta) -> Any:
     """Return an argument of a statement; instants in it are later by some time, and a list is spelled as an array."""
     if isinstance(value, list):
-        return array_text(later(each, by) for each in value)
+        return array_text("NULL" if each is None else later(each, by) for each in value)
     return value + by if isinstance(value, datetime) else value
 
 
