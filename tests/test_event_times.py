@@ -1,17 +1,14 @@
 """Whose clock counts: the database's, in every event and every judgement, however wrong this machine's may be."""
 
 import re
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import asyncpg
 import pytest
 
 import aiosess
 from aiosess import events
-from aiosess.embedded import EmbeddedPostgres
 from tests.world.ageing import age, make_due
 from tests.world.app import make_app
 from tests.world.browser import Browser, firefox
@@ -20,7 +17,7 @@ from tests.world.site import Site, visit
 from tests.world.tables import migrate
 from tests.world.waiting import eventually
 from tests.world.wire import COOKIE
-from tests.world.wrong_clock import wrong_clock
+from tests.world.wrong_clock import server_with_wrong_clock
 
 pytestmark = pytest.mark.needs("faketime")
 
@@ -36,12 +33,9 @@ AGENT = f"User-Agent: {firefox()}".encode()
 @pytest.fixture(scope="module")
 async def late_dsn() -> AsyncIterator[str]:
     """Return the DSN of a database with tables, on a server of its own."""
-    with tempfile.TemporaryDirectory(prefix="aiosess") as folder:
-        with wrong_clock("-3h"):
-            server = EmbeddedPostgres(Path(folder) / "pg", settings={"fsync": "off"})
-        with server:
-            await migrate(server.dsn)
-            yield server.dsn
+    with server_with_wrong_clock("-3h") as dsn:
+        await migrate(dsn)
+        yield dsn
 
 
 @pytest.fixture

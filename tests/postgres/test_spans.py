@@ -1,19 +1,16 @@
 """Spans of time on a server whose time zone has summer time: a day is 24 hours on both nights of the year."""
 
-import tempfile
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import asyncpg
 import pytest
 
 from aiosess import SessionConfig
-from aiosess.embedded import EmbeddedPostgres
 from tests.world.app import make_app
 from tests.world.site import visit
 from tests.world.tables import migrate
-from tests.world.wrong_clock import wrong_clock
+from tests.world.wrong_clock import server_with_wrong_clock
 
 pytestmark = pytest.mark.needs("faketime")
 
@@ -27,13 +24,9 @@ HALF_A_DAY_BEFORE = {
 async def berlin(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """Return the DSN of a server in Berlin, half a day before its clocks change."""
     offset = HALF_A_DAY_BEFORE[request.param] - datetime.now(UTC)
-    with tempfile.TemporaryDirectory(prefix="aiosess") as folder:
-        settings = {"fsync": "off", "timezone": "Europe/Berlin"}
-        with wrong_clock(f"{offset.total_seconds():+.0f}s"):
-            server = EmbeddedPostgres(Path(folder) / "pg", settings=settings)
-        with server:
-            await migrate(server.dsn)
-            yield server.dsn
+    with server_with_wrong_clock(f"{offset.total_seconds():+.0f}s", timezone="Europe/Berlin") as dsn:
+        await migrate(dsn)
+        yield dsn
 
 
 @pytest.mark.threat("SES-18")

@@ -13,7 +13,7 @@ from aiosess._postgres.endings import USER_BATCH
 from aiosess._postgres.statements import statement
 from tests.world.ageing import age
 from tests.world.app import make_app
-from tests.world.databases import logged_pool
+from tests.world.databases import copy_session, logged_pool
 from tests.world.site import Site, visit
 from tests.world.tables import described, migrate, use_everything
 from tests.world.traps import set_traps
@@ -40,14 +40,7 @@ async def use_the_rest(site: Site, admin: asyncpg.Connection) -> None:
     await age(admin, 3600, table=table)
     assert (await site.present(old)).user is None
     await (await site.browser()).login("alan")
-    await admin.execute(
-        """
-        insert into public.aiosess_sessions
-        select (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid()))).*
-        from public.aiosess_sessions s, generate_series(1, $1) where s.user_id = 'alan'
-        """,
-        USER_BATCH,
-    )
+    await copy_session(admin, "alan", USER_BATCH)
     assert await site.store.revoke_user("alan") == USER_BATCH + 1
     first = await (await site.browser()).login("grace")
     for _ in range(2):

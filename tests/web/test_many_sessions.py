@@ -9,7 +9,7 @@ import pytest
 from aiosess import events
 from aiosess._postgres.endings import USER_BATCH
 from tests.world.app import make_app
-from tests.world.databases import logged_pool
+from tests.world.databases import copy_session, logged_pool
 from tests.world.site import Site, visit
 from tests.world.waiting import eventually
 
@@ -25,20 +25,6 @@ async def crowd(dsn: str, happened: list[events.Event]) -> AsyncIterator[tuple[S
     ):
         await site.login("ada")
         yield site, statements
-
-
-async def copy(pg: asyncpg.Connection, times: int, *, user: str = "ada") -> None:
-    """Give a user so many more sessions like the first."""
-    await pg.execute(
-        """
-        insert into aiosess_sessions
-        select (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid()))).*
-        from aiosess_sessions s, generate_series(1, $2)
-        where s.id = (select id from aiosess_sessions where user_id = $1 limit 1)
-        """,
-        user,
-        times,
-    )
 
 
 async def told(happened: list[events.Event], kind: type[events.SessionEvent], count: int) -> None:
@@ -61,7 +47,7 @@ async def test_all_end_in_batches(
     site, statements = crowd
     browser = await (await site.browser()).login("ada")
     await site.login("grace")
-    await copy(pg, MANY - 2)
+    await copy_session(pg, "ada", MANY - 2)
     happened.clear()
     if how == "revoke_user":
         assert await site.store.revoke_user("ada") == MANY
@@ -80,7 +66,7 @@ async def test_session_that_begins_meanwhile_goes_on(
 ) -> None:
     """A login that begins between two batches keeps its session."""
     site, _ = crowd
-    await copy(pg, MANY - 1)
+    await copy_session(pg, "ada", MANY - 1)
     # Sessions of logins that began after the revocation was noted; the first batch is that moment and may meet some.
     await pg.execute(
         """
@@ -102,7 +88,7 @@ async def test_login_evicts_a_bounded_number(dsn: str, pg: asyncpg.Connection, h
     """After a lower cap was set, each login ends some of the sessions over it, until they are as many as the cap."""
     async with visit(make_app(dsn, on_event=happened.append, max_sessions_per_user=5)) as site:
         await site.login("ada")
-        await copy(pg, 2 * USER_BATCH)
+        await copy_session(pg, "ada", 2 * USER_BATCH)
         left = []
         for _ in range(4):
             await site.login("ada")
@@ -116,7 +102,7 @@ async def test_lists_have_a_limit(crowd: tuple[Site, list[str]], pg: asyncpg.Con
     """A list is cut at its limit, with the most recently active sessions in it; pages lead to the others."""
     site, _ = crowd
     browser = await (await site.browser()).login("ada")
-    await copy(pg, MANY - 2)
+    await copy_session(pg, "ada", MANY - 2)
     assert len(await site.store.list_for_user("ada")) == 1000
     assert len(await site.store.list_for_user("ada", limit=7)) == 7
     mine = await browser.run(lambda sessions: sessions.list_my_sessions())

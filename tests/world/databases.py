@@ -53,6 +53,20 @@ async def fill(pg: asyncpg.Connection, count: int) -> None:
     )
 
 
+async def copy_session(pg: asyncpg.Connection, user: str, times: int) -> None:
+    """Give a user so many more sessions like one of theirs; the connection's search path does not matter."""
+    await pg.execute(
+        """
+        insert into public.aiosess_sessions
+        select (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid()))).*
+        from public.aiosess_sessions s, generate_series(1, $2)
+        where s.id = (select id from public.aiosess_sessions where user_id = $1 limit 1)
+        """,
+        user,
+        times,
+    )
+
+
 async def session_count(pg: asyncpg.Connection) -> int:
     """Return how many sessions there are."""
     return int(await pg.fetchval("select count(*) from aiosess_sessions"))

@@ -28,7 +28,7 @@ declare
     body text := $$language plpgsql as 'begin raise exception $m$a trap was sprung$m$; end'$$;
     a text; b text; f text;
 begin
-    perform set_config('search_path', 'pg_catalog', true); -- lest it springs them itself
+    perform set_config('search_path', 'pg_catalog', true); -- this SQL would spring them itself
     foreach a in array types loop
         foreach f in array {functions}::text[] loop
             execute format('create function {schema}.%I(%s) returns %s %s', f, a, a, body);

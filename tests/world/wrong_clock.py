@@ -5,9 +5,12 @@ A test that uses it needs the program "faketime", which is of the same package.
 """
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from aiosess.embedded import EmbeddedPostgres
 
 
 @contextmanager
@@ -25,3 +28,13 @@ def wrong_clock(offset: str) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def server_with_wrong_clock(offset: str, **settings: str) -> Iterator[str]:
+    """Run a PostgreSQL server whose clock is off, and return its DSN."""
+    with tempfile.TemporaryDirectory(prefix="aiosess") as folder:
+        with wrong_clock(offset):
+            server = EmbeddedPostgres(Path(folder) / "pg", settings={"fsync": "off", **settings})
+        with server:
+            yield server.dsn
