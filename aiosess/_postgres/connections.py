@@ -31,7 +31,7 @@ class Connections:
     Attributes:
         pool: The pool, once there is one.
         are_ours: Whether the pool is our own.
-        lanes: Who may ask for one; there are some as soon as there is a pool.
+        lanes: Who may ask for a connection.
         doubt: Which connections have to show that they answer before they are handed out.
 
     """
@@ -100,10 +100,9 @@ class Connections:
         return connection
 
     async def begin_with(self, statement: str) -> None:
-        """Run a statement on each connection that the pool makes from now on, unless the pool is the application's."""
-        if self.are_ours:
-            self._begins_with = statement
-            await self.expire()
+        """Run a statement on each connection that our own pool makes from now on, and replace those of today."""
+        self._begins_with = statement
+        await self.expire()
 
     @property
     def has_room(self) -> bool:

@@ -1,6 +1,5 @@
 """How sessions end by decision, one or many at once, and how rows whose time is up are swept."""
 
-from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,7 +13,8 @@ from aiosess.errors import SessionNotFound
 
 SWEEP_BATCH: Final = 1000
 REVOKE_BATCH: Final = 10_000
-# Of one user's sessions: reading so many rows and making their events stops the loop for some 20 ms.
+# Of one user's sessions: to read so many rows and make their events stops the loop for some milliseconds. A login
+# evicts as many at most (aiosess_authenticate).
 USER_BATCH: Final = 500
 LOGINS_BATCH: Final = 10_000
 _BEFORE_ALL = UUID(int=0)
@@ -51,17 +51,19 @@ class Endings:
         """
         End the sessions of a user but one (None: but none), logins under way included; return how many were live.
 
-        A user may have very many, so they end in batches. When that was is noted first: a session that begins meanwhile
-        goes on.
+        A user may have very many, so they end in batches. The first statement notes when that was: a session that
+        begins between two batches goes on.
         """
         first, *records = await self._statements.fetch("revoke_user", user_id, kept_id, USER_BATCH)
         self._statements.learn_time([first])
         revoked_at = first[0]
         note_own(user_id, *first[:2])
-        ended = self._tell_all_revoked((record[2:-1] for record in records), reason)
-        while len(records) == USER_BATCH:
+        batch = [record[2:-1] for record in records]
+        ended = self._tell_all_revoked(batch, reason)
+        while len(batch) == USER_BATCH:
             records = await self._statements.fetch_timed("revoke_user_more", user_id, kept_id, revoked_at, USER_BATCH)
-            ended += self._tell_all_revoked((record[:-1] for record in records), reason)
+            batch = [record[:-1] for record in records]
+            ended += self._tell_all_revoked(batch, reason)
         return ended
 
     @carried_through
@@ -93,12 +95,11 @@ class Endings:
             user_id = records[0]["reached"]
         return swept
 
-    def _tell_all_revoked(self, records: Iterable[Any], reason: events.Reason) -> int:
+    def _tell_all_revoked(self, batch: list[Any], reason: events.Reason) -> int:
         """Announce the ends of many sessions; return how many."""
-        count = 0
-        for count, columns in enumerate(records, start=1):  # noqa: B007 - the last one is how many there were
+        for columns in batch:
             self._tell_revoked(columns, reason)
-        return count
+        return len(batch)
 
     def _tell_revoked(self, columns: Any, reason: events.Reason) -> UUID:  # noqa: ANN401 - a record's values
         """Announce the end of a session, and the event if its row can be read; return its id."""

@@ -98,7 +98,7 @@ class OpenPages:
             try:
                 self._update(await store.tally(tuple(self._pages)))
             except StoreUnavailable:
-                log.debug("open devices pages wait: PostgreSQL does not answer")
+                log.debug("open devices pages wait: the session store cannot be asked")
             await asyncio.sleep(ASK_EVERY)
 
     def _update(self, tallies: dict[str, Tally]) -> None:

@@ -39,36 +39,31 @@ async def require_fit(database: Database) -> None:
         StoreUnavailable: PostgreSQL does not answer.
 
     """
-    connections = database.connections
-    option = "dsn" if connections.are_ours else "pool"
+    ours = database.connections.are_ours
     try:
         server = await database.run(_look)
+        if ours and server["isolation"] != READ_COMMITTED:
+            await database.connections.begin_with(f"set default_transaction_isolation = '{READ_COMMITTED}'")
+            server = await database.run(_look)
     except StoreUnavailable as error:
         if isinstance(error.__context__, asyncpg.ClientConfigurationError):
-            message = f"{option}: {reason_of(error.__context__)}"
-            raise ConfigError(message) from None
+            raise _refusal(reason_of(error.__context__), ours=ours) from None
         raise
-    if server["isolation"] != READ_COMMITTED:
-        await connections.begin_with(f"set default_transaction_isolation = '{READ_COMMITTED}'")
-    problem = await database.run(_misfit_of)
+    problem = misfit_of_server(server["version"], server["encoding"])
+    problem = problem or _misfit_of_settings(server["isolation"], server["first_schema"])
+    if not ours:  # nobody else has set codecs on our own connections
+        problem = problem or await database.run(_misfit_of_codecs)
     if problem is not None:
-        message = f"{option}: {problem}"
-        raise ConfigError(message)
+        raise _refusal(problem, ours=ours)
     database.clock.learn(server["told_at"])
+
+
+def _refusal(problem: str | None, *, ours: bool) -> ConfigError:
+    return ConfigError(f"{'dsn' if ours else 'pool'}: {problem}")
 
 
 async def _look(connection: Connection) -> Any:  # noqa: ANN401 - a record
     return await connection.fetchrow(read_sql("sql/server.sql", ""))
-
-
-async def _misfit_of(connection: Connection) -> str | None:
-    """Say what about the server or the connection aiosess cannot work with, and what to do; None: all is well."""
-    server = await _look(connection)
-    return (
-        misfit_of_server(server["version"], server["encoding"])
-        or _misfit_of_settings(server["isolation"], server["first_schema"])
-        or await _misfit_of_codecs(connection)
-    )
 
 
 def misfit_of_server(version: int, encoding: str) -> str | None:

@@ -105,8 +105,8 @@ begin
 
     -- A sign-in without the browser's cookie (a callback by a cross-site POST, a browser that was closed, a double click)
     -- leaves a session behind that nobody uses. Such orphans go first, so that they push out no device in use: sessions that
-    -- were never presented, then those that the client of this login used last, then the least recently active. After a lower
-    -- cap was set, a user may have many more than it: each login ends some of them, lest it takes too long.
+    -- were never presented, then those that the client of this login used last, then the least recently active. A user may
+    -- have many more than a cap that was lowered. Each login ends some of them, because all would take too long.
     if others >= cap then
         return query
             delete from {schema}.aiosess_sessions s

@@ -6,6 +6,7 @@ from aiosess._postgres.columns import column_names
 from aiosess._postgres.connections import Connection
 from aiosess._postgres.schema.scripts import VERSION
 from aiosess._postgres.sql_files import read_sql
+from aiosess._postgres.statements import array_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class State:
 
 async def look(connection: Connection, schema: str) -> State:
     """Find out what is in a schema."""
-    (objects,) = await connection.fetch(read_sql("sql/objects.sql", schema), f"{{{','.join(column_names())}}}")
+    (objects,) = await connection.fetch(read_sql("sql/objects.sql", schema), array_text(column_names()))
     versions = await connection.fetchrow(read_sql("sql/version.sql", schema)) if objects["is_released"] else None
     version, compatible_from = versions or (None, 0)
     return State(
